@@ -1,0 +1,55 @@
+"""Calling a handler so that it can be stopped: sync in this thread, async in an event loop that is kept for the
+worker's life.
+
+Whatever it raises is given back, ``SystemExit`` included; nothing gets past :meth:`Caller.call`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any
+
+from django_graceful.exceptions import Cancelled
+from django_graceful.processes import entered
+from django_graceful.queues import Queue
+from django_graceful.runner.jobs import JobProcess
+from django_graceful.runner.stopping import Stopper
+
+
+class Caller:
+    """Calls handlers, one at a time."""
+
+    def __init__(self, stopper: Stopper, runner: asyncio.Runner) -> None:
+        self._stopper = stopper
+        self._runner = runner
+
+    def call(
+        self, queue: Queue[Any], execution: int, process: JobProcess, argument: Any
+    ) -> tuple[Any, BaseException | None]:
+        """What the handler returned, or what it raised. ``execution`` is what a wish to stop would name."""
+        stopper = self._stopper
+        try:
+            stopper.begin(execution)
+            if queue.is_async:
+                return self._call_async(queue, process, argument), None
+            return copy_context().run(entered, process, queue.handler, argument), None
+        except BaseException as error:  # SystemExit of a job is the job's failure, not the worker's end
+            return None, error
+        finally:
+            with suppress(Cancelled):  # one that came after the handler's end
+                stopper.end()
+            stopper.end()
+            process.end()
+
+    def _call_async(self, queue: Queue[Any], process: JobProcess, argument: Any) -> Any:
+        loop = self._runner.get_loop()
+
+        async def body() -> Any:
+            task = asyncio.current_task()
+            assert task is not None
+            self._stopper.watch(loop, task)
+            return await entered(process, queue.handler, argument)
+
+        return self._runner.run(body(), context=copy_context())

@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class WallConfig(AppConfig):
+    name = "testproject.wall"
+    verbose_name = "Photo wall"

@@ -187,12 +187,17 @@ def reap(pid: int, patience: float = PATIENCE) -> None:
             _reap(pidfd, time.monotonic() + patience)
 
 
+def finish_off(pidfd: int, patience: float = PATIENCE) -> None:
+    """SIGKILL to that process; returns when it is gone, whoever reaps it, or ``patience`` seconds are over."""
+    with suppress(ProcessLookupError, PermissionError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    _reap(pidfd, time.monotonic() + patience)
+
+
 def _kill(pid: int, mark: str, end: float) -> None:
     with _opened(pid) as pidfd:
         if pidfd >= 0 and carries(_environ(pid), mark):
-            with suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            _reap(pidfd, end)
+            finish_off(pidfd, end - time.monotonic())
 
 
 def _reap(pidfd: int, end: float) -> None:

@@ -3,7 +3,9 @@
 The subprocess leads a session of its own and has the parent-death signal SIGKILL. That signal comes when the *thread*
 that forked it ends; whoever starts a family stays with it until it is over, so thread and family share their fate. It
 is set by ``setpriv`` (util-linux), or where that is missing by a small Python, because code between fork and exec
-(``preexec_fn``) can deadlock in a process with threads. A program with set-uid bits loses it.
+(``preexec_fn``) can deadlock in a process with threads. A program with set-uid bits loses it; and who is killed in
+the millisecond before it is set leaves a child that only its mark tells of (a runner and gunicorn's arbiter sweep for
+it).
 
 The leader is reaped last: until then the group's number is its own and can be signalled without a race.
 """

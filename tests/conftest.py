@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from django_graceful.lifecycle import Phase, node
 from django_graceful.nodes import leave
 from django_graceful.stores import close_stores
 from tests.harness import Site
@@ -30,9 +31,13 @@ def store_path(tmp_path: Path, settings: Any) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def unseen() -> Iterator[None]:
-    """This process is no node any more after the test, and has no thread of one."""
+    """This process is no node any more after the test, has no thread of one, and no end that has begun."""
     yield
     leave()
+    begun = node.phase
+    if begun is not Phase.RUNNING:
+        node._renew()
+    assert begun is Phase.RUNNING, "the test leaves a process behind that is about to end"
 
 
 @pytest.fixture

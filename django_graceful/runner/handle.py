@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from enum import Enum
 
-from django_graceful import stacks
+from django_graceful import descendants, stacks
 from django_graceful.queues import get_queue
 from django_graceful.runner.hands import Hands, Run
 from django_graceful.runner.moments import SIGNAL as MOMENT
@@ -92,7 +92,9 @@ class Handle:
         self._get_ready()
 
     def exited(self, status: int) -> None:
-        """The process is gone: read its last words, then say so."""
+        """The process is gone, or about to die with the fork server: be sure of it, read its last words, say so."""
+        if self._pidfd >= 0:
+            descendants.finish_off(self._pidfd)
         self._read()
         self.exit_status = status
         self.stage = Stage.GONE

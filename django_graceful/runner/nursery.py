@@ -24,7 +24,9 @@ class Child(Protocol):
         """The process exists; the pidfd is the child's to close."""
 
     def exited(self, status: int) -> None:
-        """The process is gone and reaped, its group killed. ``status``: exit code, or minus the signal's number."""
+        """The process is gone and reaped, its group killed; or the fork server is, and it lives for a moment yet.
+        ``status``: exit code, or minus the signal's number.
+        """
 
 
 class Nursery:
@@ -98,7 +100,9 @@ class Nursery:
             self._waiting.pop(str(message["failed"])).exited(-signal.SIGABRT)
 
     def _all_gone(self) -> None:
-        """The fork server is gone, and by the kernel's word (parent-death signal) every worker with it."""
+        """The fork server is gone, and every worker follows (parent-death signal): in a moment, since the kernel closes
+        the sockets of a process before it tells the children.
+        """
         self.alive = False
         children = [*self._waiting.values(), *self._children.values()]
         self._waiting.clear()

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_graceful.conf import StoreConf, get_conf
@@ -26,7 +29,17 @@ def get_store(alias: str = "default") -> Store:
     if found is not None:
         return found
     with _lock:
-        return _stores.get(alias) or _stores.setdefault(alias, _make(get_conf().store(alias)))
+        conf = get_conf().store(alias)
+        return _stores.get(alias) or _stores.setdefault(alias, _make(conf))
+
+
+def load_stores() -> None:
+    """Import what the stores of the settings need, so that no push has to: one in a signal handler could interrupt
+    another's import. What is wrong or missing is passed over; the checks tell of it.
+    """
+    with suppress(ImproperlyConfigured, ImportError):
+        for conf in get_conf().stores.values():
+            _kind(conf)
 
 
 def close_stores() -> None:
@@ -36,21 +49,25 @@ def close_stores() -> None:
 
 
 def _make(conf: StoreConf) -> Store:
+    return _kind(conf)(conf)
+
+
+def _kind(conf: StoreConf) -> Callable[[StoreConf], Store]:
     if conf.spill_to:
         from django_graceful.spill.store import SpillStore
 
-        return SpillStore(conf)
+        return SpillStore
     if conf.backend == "memory":
         from django_graceful.stores.memory import MemoryStore
 
-        return MemoryStore(conf)
+        return MemoryStore
     if conf.backend == "redis":
         from django_graceful.stores.redis import RedisStore
 
-        return RedisStore(conf)
+        return RedisStore
     from django_graceful.stores.leveldb import LevelDBStore
 
-    return LevelDBStore(conf)
+    return LevelDBStore
 
 
 def _forget() -> None:

@@ -124,6 +124,7 @@ _EDGES: list[tuple[Any, str, Any]] = [
     (worker, "Stopper", actors.PausingStopper),
     (worker, "Moments", mock.MagicMock()),
     (worker, "stacks", mock.MagicMock()),
+    (handle, "descendants", mock.MagicMock()),
     (executing, "random", SimpleNamespace(random=lambda: 0.5)),
 ]
 

@@ -6,6 +6,9 @@ PORT ?= 8000
 export PORT
 # Many tests wait for processes and their limits, so there are more of them than processors.
 TESTS_AT_ONCE ?= 3
+# A machine may stand still for longer than a test of processes waits: what fails is asked once more, and the summary
+# names it (RERUN). RERUNS=0 to see what is not steady.
+RERUNS ?= 1
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -23,7 +26,7 @@ demo: $(VENV)/has-demo  ## Run the demo site with its runner and a mail server; 
 	@$(RUN) -m testproject.demo
 
 test: $(VENV)/has-test  ## Run the whole test suite
-	$(RUN) -m pytest --numprocesses=$(TESTS_AT_ONCE)
+	$(RUN) -m pytest --numprocesses=$(TESTS_AT_ONCE) --reruns=$(RERUNS) -r aR
 
 soak: $(VENV)/has-test  ## Run the long tests: storms of cancels and kills, hundreds of restarts (less than an hour)
 	$(RUN) -m pytest -m soak -s tests/soak

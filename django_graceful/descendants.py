@@ -194,6 +194,19 @@ def finish_off(pidfd: int, patience: float = PATIENCE) -> None:
     _reap(pidfd, time.monotonic() + patience)
 
 
+def await_group(leader: int, patience: float = PATIENCE) -> None:
+    """Wait until nothing of a killed process group lives whose leader is reaped, at most so long. What nobody reaps
+    (a container without an ``init``) counts as gone.
+    """
+    end = time.monotonic() + patience
+    with suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < end:
+            os.killpg(leader, 0)
+            if not any(_lives_in(leader, pid) for pid in _pids()):
+                return
+            time.sleep(0.001)
+
+
 def _kill(pid: int, mark: str, end: float) -> None:
     with _opened(pid) as pidfd:
         if pidfd >= 0 and carries(_environ(pid), mark):
@@ -256,6 +269,13 @@ def _environment_place(pid: int) -> tuple[int, int] | None:
         begin, end = file.read().rpartition(b")")[2].split()[47:49]
         return int(begin), int(end)
     return None
+
+
+def _lives_in(group: int, pid: int) -> bool:
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        state, _parent, found = file.read().rpartition(b")")[2].split()[:3]
+        return int(found) == group and state not in (b"Z", b"X")
+    return False
 
 
 def _parent(pid: int) -> int:

@@ -171,6 +171,7 @@ class Family:
     def _reap(self, child: subprocess.Popen[bytes]) -> None:
         if _readable(self.pidfd, descendants.PATIENCE):
             child.wait()
+            descendants.await_group(child.pid)
         else:
             logger.error("a subprocess (pid %d) hangs in the kernel; not even SIGKILL ends it", child.pid)
         self._ended = True

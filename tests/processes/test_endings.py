@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from django_graceful import Cancelled, Process, ProcessFailed, ProcessTimedOut, families, process, run
+from django_graceful import Cancelled, Process, ProcessFailed, ProcessTimedOut, descendants, families, process, run
 from django_graceful.descendants import VARIABLE, carries, end_marked, find_marked, fresh_mark
 from tests.harness import until
 from tests.processes.conftest import Aside, Census
@@ -73,6 +73,19 @@ def test_a_timeout_ends_the_whole_family(census: Census, way: str) -> None:
         run(["sh", "-c", f"{family(census.name, way)}\nsleep 600"], timeout=0.3, kill_after=0.3)
     assert census.alive() == []
     assert time.monotonic() - begin < 6
+
+
+def test_a_group_is_awaited_until_the_last_of_it_has_died(census: Census) -> None:
+    leader = subprocess.Popen(["sh", "-c", f"sh -c '{DEAF}; sleep 600; : {census.name}' & exit"], start_new_session=True)
+    leader.wait()
+    [member] = census.grows_to(1)
+    waiting = Aside(descendants.await_group, leader.pid, 60)
+    with pytest.raises(AssertionError, match="did not end"):
+        waiting.end(0.1)
+    os.killpg(leader.pid, signal.SIGKILL)
+    assert waiting.end() is None
+    descendants.await_group(leader.pid, 60)
+    assert not member.is_running() or member.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_command_that_ignores_term_is_killed_after_its_grace_and_not_before(census: Census) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.process
 
 #: What `make test` calls.
-TESTS = "-m pytest --numprocesses=3"
+TESTS = "-m pytest --numprocesses=3 --reruns=1 -r aR"
 
 STAND_IN = """#!/bin/sh
 case "$1 $2" in

@@ -76,7 +76,8 @@ def test_a_timeout_ends_the_whole_family(census: Census, way: str) -> None:
 
 
 def test_a_group_is_awaited_until_the_last_of_it_has_died(census: Census) -> None:
-    leader = subprocess.Popen(["sh", "-c", f"sh -c '{DEAF}; sleep 600; : {census.name}' & exit"], start_new_session=True)
+    crowd = f"sh -c '{DEAF}; sleep 600; : {census.name}' &"
+    leader = subprocess.Popen(["sh", "-c", f"{crowd} exit"], start_new_session=True)
     leader.wait()
     [member] = census.grows_to(1)
     waiting = Aside(descendants.await_group, leader.pid, 60)
@@ -285,7 +286,7 @@ def test_the_subprocess_dies_with_a_process_that_is_killed(census: Census) -> No
     command = [sys.executable, "-c", script, *alone]
     parent = subprocess.Popen(command, env=env)
     try:
-        until(lambda: [found.cmdline() for found in census.alive()].count(alone) == 2, "both to have become the command")
+        until(lambda: [found.cmdline() for found in census.alive()].count(alone) == 2, "two commands")
     finally:
         parent.kill()
         parent.wait()

@@ -13,6 +13,7 @@ import psutil
 
 from benchmarks import queues
 from benchmarks.deploys import deploys
+from benchmarks.over_redis import over_redis
 from benchmarks.site import Runner, fresh_site, wait_done
 from benchmarks.stopping import cancel, kill, prefetched, rescue
 
@@ -122,7 +123,7 @@ def start() -> Figures:
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (push, drain, depth, latency, idle, start, cancel, kill, rescue, prefetched, deploys)
+    for measure in (push, drain, depth, latency, idle, start, cancel, kill, rescue, prefetched, deploys, over_redis)
 }
 
 

@@ -8,13 +8,17 @@ SECRET_KEY = "for benchmarks only"
 USE_TZ = True
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 INSTALLED_APPS = ["django_graceful", "benchmarks"]
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+    "queues": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": os.environ.get("BENCH_REDIS", "")},
+}
+LEVELDB = {
+    "BACKEND": "leveldb",
+    "PATH": os.environ.get("BENCH_STORE", "/tmp/django-graceful-bench"),
+    "DURABILITY": os.environ.get("BENCH_DURABILITY", "os"),
+}
+REDIS = {"BACKEND": "redis", "ALIAS": "queues", "RUNTIME": LEVELDB["PATH"]}
 GRACEFUL = {
-    "STORES": {
-        "default": {
-            "BACKEND": "leveldb",
-            "PATH": os.environ.get("BENCH_STORE", "/tmp/django-graceful-bench"),
-            "DURABILITY": os.environ.get("BENCH_DURABILITY", "os"),
-        }
-    },
+    "STORES": {"default": REDIS if os.environ.get("BENCH_REDIS") else LEVELDB},
     "LENGTH": 10_000_000,
 }

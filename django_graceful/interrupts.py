@@ -34,7 +34,7 @@ _NOTHING = ctypes.py_object()
 
 #: Seconds between two signals for the same interrupt.
 _KNOCK = 0.02
-#: The most seconds for which an interrupt waits while its thread starts another.
+#: The most seconds for which an interrupt waits while threads are being started.
 _BIRTH = 1.0
 
 #: The signal that interrupts the main thread; 0: none was registered.
@@ -141,7 +141,7 @@ class _Thread:
             with self._lock:
                 if not self._open or self.kind is not None:
                     return False
-                if not _gives_birth(self._ident):
+                if not _births():
                     self.kind = kind
                     _set_async_exc(self._ident, kind)
                     return True
@@ -218,16 +218,11 @@ class _Greenlet:
             self._greenlet.throw(self.kind)
 
 
-def _gives_birth(ident: int) -> bool:
-    """Whether that thread starts another one just now. Before Python 3.12 the new one bears its number until it runs,
-    and would get the exception.
+def _births() -> bool:
+    """Whether a thread is being started just now. Before Python 3.12 it bears its parent's number until it runs, and
+    would get an exception that is meant for that one.
     """
-    frame = sys._current_frames().get(ident) if sys.version_info < (3, 12) else None
-    while frame is not None:
-        if frame.f_code is threading.Thread.start.__code__:
-            return True
-        frame = frame.f_back
-    return False
+    return sys.version_info < (3, 12) and bool(threading._limbo)  # type: ignore[attr-defined]
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -58,7 +58,8 @@ print("now")
 #: Hears nothing; it has a child that neither does.
 DEAF = """
 import signal, subprocess, sys
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 print("child", child.pid)
 print("up")

@@ -7,7 +7,6 @@ Whatever it raises is given back, ``SystemExit`` included; nothing gets past :me
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -17,6 +16,9 @@ from django_graceful.queues import Queue
 from django_graceful.runner.jobs import JobProcess
 from django_graceful.runner.stopping import Stopper
 
+#: What a handler returned, or what it raised.
+Result = tuple[Any, BaseException | None]
+
 
 class Caller:
     """Calls handlers, one at a time."""
@@ -25,23 +27,28 @@ class Caller:
         self._stopper = stopper
         self._runner = runner
 
-    def call(
-        self, queue: Queue[Any], execution: int, process: JobProcess, argument: Any
-    ) -> tuple[Any, BaseException | None]:
+    def call(self, queue: Queue[Any], execution: int, process: JobProcess, argument: Any) -> Result:
         """What the handler returned, or what it raised. ``execution`` is what a wish to stop would name."""
         stopper = self._stopper
+        result: Result | None = None
         try:
-            stopper.begin(execution)
-            if queue.is_async:
-                return self._call_async(queue, process, argument), None
-            return copy_context().run(entered, process, queue.handler, argument), None
-        except BaseException as error:  # SystemExit of a job is the job's failure, not the worker's end
-            return None, error
-        finally:
-            with suppress(Cancelled):  # one that came after the handler's end
-                stopper.end()
+            try:
+                stopper.begin(execution)
+                result = self._enter(queue, process, argument), None
+            except BaseException as error:  # SystemExit of a job is the job's failure, not the worker's end
+                result = None, error
             stopper.end()
-            process.end()
+        except Cancelled as error:  # it came when the handler had ended, and no second one comes
+            stopper.end()
+            result = result or (None, error)
+        process.end()
+        assert result is not None
+        return result
+
+    def _enter(self, queue: Queue[Any], process: JobProcess, argument: Any) -> Any:
+        if queue.is_async:
+            return self._call_async(queue, process, argument)
+        return copy_context().run(entered, process, queue.handler, argument)
 
     def _call_async(self, queue: Queue[Any], process: JobProcess, argument: Any) -> Any:
         loop = self._runner.get_loop()

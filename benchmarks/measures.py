@@ -14,7 +14,7 @@ import psutil
 from benchmarks import queues
 from benchmarks.deploys import deploys
 from benchmarks.over_redis import over_redis
-from benchmarks.site import Runner, fresh_site, wait_done
+from benchmarks.site import Runner, fresh_site, idle_latencies, wait_done
 from benchmarks.stopping import cancel, kill, prefetched, rescue
 
 Figures = dict[str, float]
@@ -67,18 +67,10 @@ def depth(sizes: Iterable[int] = (1_000, 10_000, 100_000, 1_000_000)) -> Figures
     return found
 
 
-def latency(number: int = 400, rate: float = 20.0) -> Figures:
+def latency(number: int = 400) -> Figures:
     """From the push call to the handler's first line, on an idle system."""
     with fresh_site() as root:
-        runner = Runner().serving()
-        queues.latency.push({"pushed": time.monotonic_ns()})
-        wait_done("latency", 1)
-        for _ in range(number):
-            time.sleep(1 / rate)
-            queues.latency.push({"pushed": time.monotonic_ns()})
-        wait_done("latency", number + 1)
-        runner.stop()
-        waits = sorted(int(line) / 1e6 for line in (root / "out").read_text().split()[1:])
+        waits = idle_latencies(root, number)
     return {
         "latency p50 (ms)": waits[len(waits) // 2],
         "latency p99 (ms)": waits[int(len(waits) * 0.99)],

@@ -7,7 +7,7 @@ import time
 import redis
 
 from benchmarks import queues
-from benchmarks.site import Runner, fresh_site, redis_server, wait_done
+from benchmarks.site import Runner, fresh_site, idle_latencies, redis_server, wait_done
 
 
 def over_redis(number: int = 30_000, waits: int = 400) -> dict[str, float]:
@@ -32,24 +32,11 @@ def over_redis(number: int = 30_000, waits: int = 400) -> dict[str, float]:
             end, last = wait_done("noop", 4 * number)
             runner.stop()
             found["redis: drain noop (/s)"] = (last - first) / (end - begin)
-        found |= _latency(url, waits)
-    return found
-
-
-def _latency(url: str, number: int) -> dict[str, float]:
-    with fresh_site(server=url) as root:
-        runner = Runner().serving()
-        queues.latency.push({"pushed": time.monotonic_ns()})
-        wait_done("latency", 1)
-        for _ in range(number):
-            time.sleep(0.05)
-            queues.latency.push({"pushed": time.monotonic_ns()})
-        wait_done("latency", number + 1)
-        runner.stop()
-        waits = sorted(int(line) / 1e6 for line in (root / "out").read_text().split()[1:])
-    return {
-        "redis: latency p50 (ms)": waits[len(waits) // 2],
-        "redis: latency p99 (ms)": waits[int(len(waits) * 0.99)],
+        with fresh_site(server=url) as root:
+            times = idle_latencies(root, waits)
+    return found | {
+        "redis: latency p50 (ms)": times[len(times) // 2],
+        "redis: latency p99 (ms)": times[int(len(times) * 0.99)],
     }
 
 

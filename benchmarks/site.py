@@ -127,3 +127,18 @@ def wait_done(queue: str, number: int, pause: float = 0.05) -> tuple[float, int]
     while (found := done(queue)) < number:
         time.sleep(pause)
     return time.monotonic(), found
+
+
+def idle_latencies(root: Path, number: int) -> list[float]:
+    """So many times from a push to the first line of its handler, 20 pushes a second; milliseconds, sorted."""
+    from benchmarks import queues
+
+    runner = Runner().serving()
+    queues.latency.push({"pushed": time.monotonic_ns()})
+    wait_done("latency", 1)
+    for _ in range(number):
+        time.sleep(1 / 20)
+        queues.latency.push({"pushed": time.monotonic_ns()})
+    wait_done("latency", number + 1)
+    runner.stop()
+    return sorted(int(line) / 1e6 for line in (root / "out").read_text().split()[1:])

@@ -13,6 +13,7 @@ from django_graceful.lifecycle import Phase, node
 from django_graceful.nodes import leave
 from django_graceful.stores import close_stores
 from tests.harness import Site
+from tests.stable import Stable
 
 # A suite that was started in the background, or by nohup, would hand ignored signals down to all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,6 +39,14 @@ def unseen() -> Iterator[None]:
     if begun is not Phase.RUNNING:
         node._renew()
     assert begun is Phase.RUNNING, "the test leaves a process behind that is about to end"
+
+
+@pytest.fixture(scope="module")
+def stable() -> Iterator[Stable]:
+    """A process that forks runners, for the tests of one module."""
+    found = Stable()
+    yield found
+    found.close()
 
 
 @pytest.fixture

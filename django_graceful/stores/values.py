@@ -183,3 +183,12 @@ class Progress:
 
 #: Asked by ``own`` for each owner of a lease it finds: how far that worker came. None: nothing is known about it.
 Witness = Callable[[str], Progress | None]
+
+
+def item_id(text: str) -> bytes:
+    """The id that this text means; empty when it means none."""
+    try:
+        found = bytes.fromhex(text)
+    except (ValueError, TypeError):
+        return b""
+    return found if len(found) == 16 else b""

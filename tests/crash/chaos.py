@@ -57,6 +57,15 @@ class Chaos:
         getattr(self, "_kill_" + victim.replace(" ", "_"))()
         self.kills[victim] += 1
 
+    def rage(self, rounds: int, most: int = 60) -> None:
+        """So many rounds, and the end."""
+        try:
+            for _ in range(rounds):
+                self.round(most)
+            self.finish()
+        finally:
+            self.stop_producers()
+
     def finish(self) -> None:
         """Stop the pushing and let everything be handled."""
         self.stop_producers()

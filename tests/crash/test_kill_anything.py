@@ -61,12 +61,7 @@ def test_no_push_that_returned_is_lost_and_only_what_ran_runs_twice(site: Site, 
         lambda n, life: ["tests.crash.producer", f"p{n}.{life}", "crash", str(files[n])],
         lambda: len(site.lines()),
     )
-    try:
-        for _ in range(ROUNDS):
-            chaos.round()
-        chaos.finish()
-    finally:
-        chaos.stop_producers()
+    chaos.rage(ROUNDS)
     judge(chaos, seed, accepted(files), Counter(numbers(site.lines(), "crash")))
 
 
@@ -82,10 +77,5 @@ def test_no_mail_that_was_accepted_is_lost_and_none_is_sent_twice_but_what_was_o
         lambda n, life: ["tests.crash.mailer", f"m{life}", str(sent)],
         lambda: len(post.delivered),
     )
-    try:
-        for _ in range(max(10, ROUNDS // 4)):
-            chaos.round(40)
-        chaos.finish()
-    finally:
-        chaos.stop_producers()
+    chaos.rage(max(10, ROUNDS // 4), 40)
     judge(chaos, seed, accepted([sent]), Counter(post.subjects))

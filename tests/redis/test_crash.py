@@ -51,12 +51,7 @@ def test_no_push_that_returned_is_lost_and_only_what_ran_runs_twice(
         lambda: len(site.lines()),
     )
     chaos.server = running
-    try:
-        for _ in range(ROUNDS):
-            chaos.round()
-        chaos.finish()
-    finally:
-        chaos.stop_producers()
+    chaos.rage(ROUNDS)
     judge(chaos, SEED, accepted(files), Counter(numbers(site.lines(), "crash")))
     with desk(site) as admin:
         assert admin.check() == []

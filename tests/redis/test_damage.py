@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from django_graceful.items import HEADER, UNIQUE, UNTIL_FINISHED, Outcome, State
+from django_graceful.items import HEADER, UNIQUE, Outcome, State
 from tests.redis.kit import RedisKit, server
 from tests.stores.kit import payload
 
@@ -19,15 +19,7 @@ class Store:
     def __init__(self, kit: RedisKit, client: Redis) -> None:
         self.kit = kit
         self.client: Any = client
-        kit.push(*range(8))
-        kit.push("delayed", delay=3600)
-        kit.push("queued", key="k", flags=UNIQUE)
-        kit.push("finished", key="f", flags=UNIQUE | UNTIL_FINISHED, priority=1)
-        kit.owner.push("q", [b"unreadable"])
-        leases = kit.lease(6)
-        for lease, outcome in zip(leases[1:4], (Outcome.RETRY, Outcome.DEAD, Outcome.CANCELLED), strict=True):
-            kit.end(lease, outcome, delay=50, result=b"1", result_ttl=50)
-        kit.owner.request_cancel(kit.owner.page("q", State.RUNNING).items[0].item.id)
+        kit.fill()
         kit.push("busy", key="b", flags=UNIQUE, priority=9)
         kit.take()
         kit.push("passed over", key="b", flags=UNIQUE, priority=9)

@@ -29,13 +29,6 @@ while :; do sleep 0.1; done
 """
 
 
-@pytest.fixture(scope="module")
-def stable() -> Iterator[Stable]:
-    found = Stable()
-    yield found
-    found.close()
-
-
 @dataclass
 class Yard:
     """A runner, and what is asked of its store."""

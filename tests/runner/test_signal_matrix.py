@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,13 +91,6 @@ def verdicts(name: str, situation: str) -> set[str]:
     if situation in LASTING or name in ("QUIT", "USR2", "TERM twice"):
         return {INTERRUPTED}
     return {DONE}
-
-
-@pytest.fixture(scope="module")
-def stable() -> Iterator[Stable]:
-    found = Stable()
-    yield found
-    found.close()
 
 
 @dataclass

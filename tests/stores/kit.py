@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from django_graceful.items import decode_item, encode_record, new_id
+from django_graceful.items import UNIQUE, UNTIL_FINISHED, Outcome, State, decode_item, encode_record, new_id
 from django_graceful.stores.base import Counts, Ending, Lease, StoreOwner, Witness
 from django_graceful.stores.engine.kv import KV, MemoryKV
 from django_graceful.stores.engine.owner import Engine
@@ -82,6 +82,18 @@ class Kit(ABC):
 
     def done(self, lease: Lease) -> None:
         assert self.owner.finish([lease.execution]) == set()
+
+    def fill(self) -> None:
+        """An item in every state; one of those that run is to be cancelled."""
+        self.push(*range(8))
+        self.push("delayed", delay=3600)
+        self.push("queued", key="k", flags=UNIQUE)
+        self.push("finished", key="f", flags=UNIQUE | UNTIL_FINISHED, priority=1)
+        self.owner.push("q", [b"unreadable"])
+        leases = self.lease(6)
+        for lease, outcome in zip(leases[1:4], (Outcome.RETRY, Outcome.DEAD, Outcome.CANCELLED), strict=True):
+            self.end(lease, outcome, delay=50, result=b"1", result_ttl=50)
+        self.owner.request_cancel(self.owner.page("q", State.RUNNING).items[0].item.id)
 
     def drain(self, queue: str = "q") -> list[Any]:
         """Run everything that is ready to its end, one at a time; the payloads in their order."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from django_graceful.items import UNIQUE, UNTIL_FINISHED, Outcome, State
+from django_graceful.items import State
 from django_graceful.stores.engine import counters, keys
 from tests.stores.kit import EngineKit, Kit
 
@@ -15,17 +15,8 @@ from tests.stores.kit import EngineKit, Kit
 def engine(kit: Kit) -> EngineKit:
     """A store with an item in every state."""
     assert isinstance(kit, EngineKit)
-    kit.push(*range(8))
-    kit.push("delayed", delay=3600)
-    kit.push("queued", key="k", flags=UNIQUE)
-    kit.push("finished", key="f", flags=UNIQUE | UNTIL_FINISHED, priority=1)
-    kit.owner.push("q", [b"unreadable"])
-    leases = kit.lease(6)
-    for lease, outcome in zip(leases[1:4], (Outcome.RETRY, Outcome.DEAD, Outcome.CANCELLED), strict=True):
-        kit.end(lease, outcome, delay=50, result=b"1", result_ttl=50)
-    found = kit.owner.page("q", State.RUNNING).items[0]
-    kit.owner.request_cancel(found.item.id)
-    kit.owner.request_cancel(found.item.id)
+    kit.fill()
+    kit.owner.request_cancel(kit.owner.page("q", State.RUNNING).items[0].item.id)
     return kit
 
 

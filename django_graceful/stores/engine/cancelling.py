@@ -13,9 +13,9 @@ from itertools import chain, islice
 from django_graceful.items import HEADER, State
 from django_graceful.stores.engine import counters, keys, ledger, records
 from django_graceful.stores.engine.core import BATCH, Core, Step
-from django_graceful.stores.engine.desk import ASIDE, Desk, Place, item_id, state_at
+from django_graceful.stores.engine.desk import ASIDE, Desk, Place, state_at
 from django_graceful.stores.engine.lanes import Lane
-from django_graceful.stores.values import CancelCount, CancelOutcome, CancelReply, LadderStep, Wish
+from django_graceful.stores.values import CancelCount, CancelOutcome, CancelReply, LadderStep, Wish, item_id
 
 #: Lane, key and bytes of an item that can not be read, and why.
 Unreadable = tuple[Lane, bytes, bytes, str]

@@ -15,6 +15,7 @@ from django_graceful.stores.engine import counters, keys, records
 from django_graceful.stores.engine.core import BATCH, Core, Step
 from django_graceful.stores.engine.lanes import PARKED, Lane
 from django_graceful.stores.engine.taking import holder
+from django_graceful.stores.values import item_id
 
 #: Where the items of a state are. Running ones are a part of the waiting ones' table.
 TABLES: Final = {
@@ -32,15 +33,6 @@ ASIDE: Final = (State.DEAD, State.CANCELLED)
 
 #: One item: its lane, its key, what is stored there.
 Place = tuple[Lane, bytes, bytes]
-
-
-def item_id(text: str) -> bytes:
-    """The id that this text means; empty when it means none."""
-    try:
-        found = bytes.fromhex(text)
-    except (ValueError, TypeError):
-        return b""
-    return found if len(found) == 16 else b""
 
 
 def state_at(lane: Lane, key: bytes, value: bytes) -> State:

@@ -10,10 +10,10 @@ from typing import Any
 from django_graceful.items import HEADER, State
 from django_graceful.stores.engine import keys, records
 from django_graceful.stores.engine.core import Core
-from django_graceful.stores.engine.desk import Desk, Place, item_id, state_at
+from django_graceful.stores.engine.desk import Desk, Place, state_at
 from django_graceful.stores.engine.lanes import Lane
 from django_graceful.stores.engine.taking import holder
-from django_graceful.stores.values import Counts, Found, Page
+from django_graceful.stores.values import Counts, Found, Page, item_id
 
 #: Where the priority ends in the key of a ready item.
 _PRIORITY = 5

@@ -17,8 +17,8 @@ from django_graceful.stores.redis import reading
 from django_graceful.stores.redis.line import Line
 from django_graceful.stores.redis.packing import join, split
 from django_graceful.stores.redis.reading import LETTERS, PLACE, Seen
-from django_graceful.stores.redis.views import Views, item_id, mark_of
-from django_graceful.stores.values import CancelCount, CancelReply
+from django_graceful.stores.redis.views import Views, mark_of
+from django_graceful.stores.values import CancelCount, CancelReply, item_id
 
 #: Items that are changed in one step.
 STRETCH: Final = 1000

@@ -10,21 +10,12 @@ from django_graceful.stores.redis import reading
 from django_graceful.stores.redis.line import Line
 from django_graceful.stores.redis.packing import split
 from django_graceful.stores.redis.reading import LETTERS, Seen
-from django_graceful.stores.values import CancelOutcome, Counts, Found, Page
+from django_graceful.stores.values import CancelOutcome, Counts, Found, Page, item_id
 
 #: A mark is a time (µs) and a member, or an execution, or a member.
 _TIME = Struct(">Q")
 _MEMBER: Final = 26
 _TIMED: Final = (State.SCHEDULED, State.RETRYING, State.DEAD, State.CANCELLED)
-
-
-def item_id(text: str) -> bytes:
-    """The id that this text means; empty when it means none."""
-    try:
-        found = bytes.fromhex(text)
-    except (ValueError, TypeError):
-        return b""
-    return found if len(found) == 16 else b""
 
 
 class Views:

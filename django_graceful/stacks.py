@@ -8,6 +8,7 @@ C function for ever. It appends to a file that the asker reads; nothing of the a
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import faulthandler
 import os
 import signal
@@ -25,7 +26,15 @@ SIGNAL = signal.SIGRTMIN + 5
 #: A dump that has not grown for that many seconds is complete.
 _SETTLED = 0.05
 
+_SS_DISABLE = 2
+
 _file: IO[bytes] | None = None
+
+
+class _Stack(ctypes.Structure):
+    """``stack_t`` of sigaltstack(2)."""
+
+    _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 def own() -> str:
@@ -46,10 +55,20 @@ def answer(path: Path | int) -> None:
     before = _file
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
     _file = open(path if isinstance(path, int) else os.open(path, flags), "ab", buffering=0)  # noqa: SIM115
-    faulthandler.register(SIGNAL, file=_file, all_threads=True, chain=False)
+    register(_file)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [SIGNAL])
     if before is not None:
         before.close()
+
+
+def register(file: IO[bytes] | int) -> None:
+    """Let ``faulthandler`` answer :data:`SIGNAL` into that file. To be called in the main thread.
+
+    It gives that thread a stack of 16 KiB for signal handlers, on which Python runs all of them: five that arrive at
+    once overflow it where a frame has the registers of AVX-512. So that stack is taken away again.
+    """
+    faulthandler.register(SIGNAL, file=file, all_threads=True, chain=False)
+    ctypes.CDLL(None, use_errno=True).sigaltstack(ctypes.byref(_Stack(None, _SS_DISABLE, 0)), None)
 
 
 async def ask(path: Path | str, send: Callable[[], object], patience: float = 1.0) -> str:

@@ -9,7 +9,6 @@ whole group) do nothing here. The child dies with its supervisor, however that e
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import threading
@@ -97,7 +96,7 @@ class Child:
         descendants.die_with(supervisor)
         descendants.become(mark)
         connections.close_all()
-        faulthandler.register(stacks.SIGNAL, file=2, all_threads=True, chain=False)
+        stacks.register(2)
         self._before = self._install()
         self._masks = threading.local()
         os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._forget)

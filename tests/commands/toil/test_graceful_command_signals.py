@@ -214,7 +214,7 @@ def test_a_transaction_is_rolled_back_by_the_hammer(toil: Toiling, site: Site, t
 
 
 def test_cleanup_after_the_hammer_has_its_time_and_no_more(toil: Toiling, site: Site) -> None:
-    running = toil("lingers", extra={"KILL_AFTER": 1}).says("begin").send(QUIT).says("lingering")
+    running = toil("lingers", extra={"KILL_AFTER": 1}).says("comes to linger").send(QUIT).says("lingering")
     assert running.end() == 137
     assert "lingered" not in site.lines()
 

@@ -57,8 +57,8 @@ class Command(GracefulCommand):
     def handle(self, *args: Any, **options: Any) -> str | None:
         self.options = options
         self.ready = threading.Event()
-        say("begin", os.getpid(), self.process.id)
         try:
+            say("begin", os.getpid(), self.process.id)
             answer: str | None = getattr(self, options["way"])()
         except Cancelled as error:
             say("cancelled", error.reason)
@@ -188,6 +188,7 @@ class Command(GracefulCommand):
     def lingers(self) -> None:
         try:
             self.ready.set()
+            say("comes to linger")
             time.sleep(600)
         finally:
             say("lingering")

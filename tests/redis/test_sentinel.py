@@ -75,6 +75,7 @@ def test_after_a_failover_everything_goes_on_where_it_was(
     with desk(site) as admin:
         until(lambda: admin.counts()["record"].done == 1, "its end to be written")
     with primary.client() as client:
+        client.set("written", "after all that")  # WAIT is about the writes of its own connection
         assert client.wait(1, 10_000) == 1
     primary.kill()
     until(lambda: _pushed(site), "a push to work again")

@@ -130,7 +130,7 @@ def test_an_owner_that_is_closed_leaves_no_file_open(store: LevelDBStore) -> Non
 
 
 def test_a_tool_sees_what_became_due_while_nobody_owned_the_store(store: LevelDBStore) -> None:
-    due = time.time_ns() // 1000 + 50_000
+    due = time.time_ns() // 1000 + 1_500_000
     store.push("q", [record(not_before=due)])
     with store.admin(alone=True) as desk:
         assert desk.counts()["q"].scheduled == 1

@@ -4,7 +4,6 @@ three hundred starts and stops, hundreds of kills.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.runner.test_cycles import many_cycles
 from tests.stable import Stable
 
 pytestmark = [pytest.mark.soak, pytest.mark.process, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture
-def stable() -> Iterator[Stable]:
-    found = Stable()
-    yield found
-    found.close()
 
 
 def test_ten_thousand_cancels(site: Site) -> None:

@@ -31,7 +31,7 @@ def sentinels(tmp_path: Path) -> Iterator[Callable[[Server], list[int]]]:
             conf.write_text(
                 f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
                 f"sentinel monitor queues 127.0.0.1 {primary.port} 2\n"
-                "sentinel down-after-milliseconds queues 500\nsentinel failover-timeout queues 2000\n"
+                "sentinel down-after-milliseconds queues 2000\nsentinel failover-timeout queues 2000\n"
             )
             command = [sys.executable, "-c", _WITH_PARENT, binary(), str(conf), "--sentinel"]
             with (tmp_path / f"sentinel{port}.log").open("wb") as log:
@@ -68,8 +68,8 @@ def test_after_a_failover_everything_goes_on_where_it_was(
     }
     site = redis_site("redis://queues/0", options)
     runner = site.runner().serving()
-    push(site, "single", {"n": 1, "seconds": 4})
-    push(site, "record", "before")
+    until(lambda: _pushed(site, "single", {"n": 1, "seconds": 8}), "the sentinels to name the primary")
+    until(lambda: _pushed(site, "record", "before"), "another push")
     site.said("start 1")
     site.said("record before")
     with desk(site) as admin:
@@ -78,7 +78,7 @@ def test_after_a_failover_everything_goes_on_where_it_was(
         client.set("written", "after all that")  # WAIT is about the writes of its own connection
         assert client.wait(1, 10_000) == 1
     primary.kill()
-    until(lambda: _pushed(site), "a push to work again")
+    until(lambda: _pushed(site, "record", "after"), "a push to work again")
     site.said("record after")
     site.said("end 1")
     with replica.client() as client:
@@ -91,9 +91,9 @@ def test_after_a_failover_everything_goes_on_where_it_was(
     assert len([line for line in site.lines() if line.startswith("start 1 ")]) == 1
 
 
-def _pushed(site: RedisSite) -> bool:
+def _pushed(site: RedisSite, queue: str, payload: object) -> bool:
     with suppress(StoreUnavailable):
-        push(site, "record", "after")
+        push(site, queue, payload)
         return True
     time.sleep(0.1)
     return False

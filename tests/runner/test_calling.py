@@ -1,11 +1,9 @@
-"""A wish to stop may arrive between any two instructions of a run: nothing gets past the call of the handler."""
+"""A wish to stop may arrive when the handler has ended: nothing gets past the call of the handler."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable
-from types import FrameType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,64 +13,39 @@ from django_graceful.processes import Process
 from django_graceful.runner.calling import Caller
 
 
-class Stopper:
-    """Takes one wish between ``begin`` and ``end``."""
+class Late:
+    """A stopper whose signal arrives while it is told of the end; once, as the real one raises once."""
 
     def __init__(self) -> None:
-        self.open = False
+        self.ends = 0
 
     def begin(self, execution: int) -> None:
-        self.open = True
+        pass
 
     def end(self) -> None:
-        self.open = False
+        self.ends += 1
+        if self.ends == 1:
+            raise Cancelled("cancel")
 
 
-class Moment:
-    """The n-th instruction of :meth:`Caller.call` at which a wish can be heard."""
-
-    def __init__(self, stopper: Stopper, number: int) -> None:
-        self.stopper, self.left = stopper, number
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code is not Caller.call.__code__:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and self.stopper.open:
-            self.left -= 1
-            if self.left == 0:
-                raise Cancelled("cancel")
-        return self
-
-
-def fine(payload: Any) -> str:
-    return "fine"
-
-
-def wrong(payload: Any) -> None:
-    raise ValueError("wrong")
-
-
-@pytest.mark.parametrize("handler", [fine, wrong])
-def test_a_wish_at_any_instruction_ends_the_run_and_not_the_worker(handler: Callable[[Any], Any]) -> None:
-    ends = set()
+def called(handler: Any) -> tuple[Any, BaseException | None]:
+    process = Process("test", kind="job")
+    process.end = lambda: None  # type: ignore[attr-defined]
+    stopper = Late()
     with asyncio.Runner() as runner:
-        for number in range(1, 1000):
-            stopper = Stopper()
-            moment = Moment(stopper, number)
-            process = Process("test", kind="job")
-            process.end = lambda: None  # type: ignore[attr-defined]
-            queue: Any = SimpleNamespace(is_async=False, handler=handler)
-            before = sys.gettrace()
-            sys.settrace(moment)
-            try:
-                returned, raised = Caller(cast(Any, stopper), runner).call(queue, 1, cast(Any, process), None)
-            finally:
-                sys.settrace(before)
-            assert not stopper.open
-            ends.add("cancelled" if isinstance(raised, Cancelled) else returned or str(raised))
-            if moment.left > 0:  # there are no more instructions
-                break
-    assert moment.left > 0
-    assert number > 10
-    assert ends == {"cancelled", "fine" if handler is fine else "wrong"}
+        queue: Any = SimpleNamespace(is_async=False, handler=handler)
+        found = Caller(cast(Any, stopper), runner).call(queue, 1, cast(Any, process), None)
+    assert stopper.ends == 2
+    return found
+
+
+def test_what_the_handler_returned_counts() -> None:
+    assert called(lambda payload: "fine") == ("fine", None)
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), SystemExit(1), Cancelled("cancel")])
+def test_what_the_handler_raised_counts(error: BaseException) -> None:
+    def fails(payload: Any) -> None:
+        raise error
+
+    assert called(fails) == (None, error)

@@ -2,9 +2,10 @@
 
 The supervisor decides what a signal means, writes it on the page and sends :data:`STOP`; the handler raises
 :class:`~django_graceful.exceptions.Cancelled` in the main thread, wherever that is, once, and only while ``handle()``
-runs. A cancel comes from a thread of this process and takes the same way; the supervisor is told, because it is who
-kills a command that does not stop. TERM, INT and their kin that reach the child itself (a terminal sends them to the
-whole group) do nothing here. The child dies with its supervisor, however that ends.
+runs. A cancel comes from a thread of this process, or by the supervisor when that thread does not get to answer, and
+takes the same way; the supervisor is told, because it is who kills a command that does not stop. TERM, INT and their
+kin that reach the child itself (a terminal sends them to the whole group) do nothing here. The child dies with its
+supervisor, however that ends.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from django_graceful.processes import Process, Stop, enter, leave
 from django_graceful.runner.moments import Moments
 from django_graceful.runner.stopping import SIGNAL as STOP
 
-#: What the child sends to its supervisor when the page has a wish.
+#: What the child sends to its supervisor when the page has news: its process, or a wish.
 TOLD = STOP
 #: The signals whose meaning the supervisor decides, for both.
 DECIDED = frozenset(
@@ -46,10 +47,19 @@ class CommandProcess(Process):
 
     @property
     def stop(self) -> Stop | None:
-        """Also set when the hammer has struck, whoever looks first."""
-        if self._stop is None and self._page.words[Field.STRUCK]:
-            vars(self).setdefault("_stop", self._shutdown())
+        """Also set when the hammer has struck, or the supervisor has a wish, whoever looks first."""
+        if self._stop is None:
+            asked = self.asked()
+            if asked is not None:
+                vars(self).setdefault("_stop", asked)
         return self._stop
+
+    def asked(self) -> Stop | None:
+        """What the page says about its stop."""
+        if self._page.words[Field.STRUCK]:
+            return self._shutdown()
+        wish = self._page.wish
+        return Stop("cancel", wish.by, wish.note, time.time()) if wish is not None else None
 
     @property
     def stopping(self) -> bool:
@@ -111,11 +121,14 @@ class Child:
         enter(made)
         nodes.join("command")
         self._running = made
+        self._page.note_process(made.id)
+        self._tell()
         return made
 
     def end(self) -> None:
         """The command is over: nothing is raised from now on."""
         made, self._running = self._running, None
+        self._page.note_process("")
         if made is not None:
             leave(made)
 
@@ -157,8 +170,9 @@ class Child:
         made = self._running
         if made is None:
             return
-        if self._page.words[Field.STRUCK]:
-            made.cancel("shutdown", note=made._shutdown().note)
+        asked = made.asked()
+        if asked is not None:
+            made.cancel(asked.reason, by=asked.by, note=asked.note)
         stop = made.stop
         if stop is not None and not self._raised:
             self._raised = True
@@ -170,9 +184,12 @@ class Child:
         stop = process.stop
         if stop is not None and not self._page.words[Field.STRUCK]:
             self._page.note_wish(Wish(stop.by, stop.note))
-            if os.getppid() == self._supervisor:
-                os.kill(self._supervisor, TOLD)
+            self._tell()
         signal.pthread_kill(self._main, STOP)
+
+    def _tell(self) -> None:
+        if os.getppid() == self._supervisor:
+            os.kill(self._supervisor, TOLD)
 
 
 def _leave_to_supervisor(signum: int, frame: FrameType | None) -> None:

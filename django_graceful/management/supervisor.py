@@ -1,11 +1,12 @@
 """The supervisor of a command: a small parent that takes its signals, keeps its deadlines, and ends what it leaves.
 
 ``manage.py thing`` of a :class:`~django_graceful.management.GracefulCommand` forks: the child runs the command, the
-parent is this loop. It runs none of the site's code, opens nothing and has one thread, so nothing that the command
-does can hold it up: a stop is bounded (promise P4). As child subreaper it is given what the command leaves behind, and
-ends it, however the command has ended (promise P5). When the supervisor itself is killed, the command dies with it
-(parent-death signal), and so do the direct subprocesses of ``run()``; what these have started in sessions of their own
-lives on then, because nobody is left to look for it.
+parent is this loop. It runs none of the site's code and waits for nothing but signals (its
+:mod:`~django_graceful.management.deputy` has a thread, and sockets), so nothing that the command does can hold it up:
+a stop is bounded (promise P4). As child subreaper it is given what the command leaves behind, and ends it, however the
+command has ended (promise P5). When the supervisor itself is killed, the command dies with it (parent-death signal),
+and so do the direct subprocesses of ``run()``; what these have started in sessions of their own lives on then, because
+nobody is left to look for it.
 
 ==================  ========================================================================
 TERM, INT, HUP      drain: the next safe point ends it; a second one hammers, a third one kills
@@ -31,6 +32,7 @@ from django_graceful import descendants, stacks
 from django_graceful.conf import get_conf
 from django_graceful.lifecycle.phases import Event, Phase, follow
 from django_graceful.management.child import DECIDED, TOLD
+from django_graceful.management.deputy import Deputy, State
 from django_graceful.management.endings import Ending, exit_code, sentence
 from django_graceful.management.page import Field, How, Page
 from django_graceful.runner.moments import SIGNAL as MOMENT
@@ -77,8 +79,9 @@ class _Times:
 class Supervisor:
     """Make it before the fork, and :meth:`run` it in the parent, with the ``heard`` signals blocked."""
 
-    def __init__(self, name: str, page: Page, mark: str, heard: Iterable[int]) -> None:
+    def __init__(self, name: str, page: Page, mark: str, heard: Iterable[int], deputy: Deputy) -> None:
         self._name, self._page, self._mark, self._heard = name, page, mark, set(heard)
+        self._deputy = deputy
         self._conf = get_conf()
         #: Children that this process had before.
         self._spared = set(descendants.children())
@@ -95,6 +98,7 @@ class Supervisor:
         while self._status is None:
             self._wait()
             self._look_at_the_clock()
+        self._deputy.end()
         self._sweep()
         ending = self._ending(self._status)
         words = sentence(ending)
@@ -120,15 +124,23 @@ class Supervisor:
         elif number == signal.SIGUSR1:
             self._send(stacks.SIGNAL)
         elif number == TOLD:
-            self._cancelled()
+            self._deputy.begin(self._child, self._state, lambda: os.kill(os.getpid(), TOLD))
+            if self._page.wish is not None:
+                self._cancelled()
         else:
             self._page.words[Field.SIGNAL] = self._page.words[Field.SIGNAL] or number
             self._times.asked = self._times.asked or time.monotonic()
             self._advance(_EVENTS[signal.Signals(number)])
 
+    def _state(self) -> State:
+        asked = self._times.asked
+        return State(self._phase, time.time() if asked is None else time.time() - (time.monotonic() - asked))
+
     def _cancelled(self) -> None:
-        """The child interrupts itself; this is for when that does not end it."""
+        """The child interrupts itself when it has heard it; this is for when that does not end it."""
         now = time.monotonic()
+        if self._deputy.asked:
+            self._send(INTERRUPT)
         self._times.asked = self._times.asked or now
         self._times.kill = min(self._times.kill or now + self._conf.cancel_grace, now + self._conf.cancel_grace)
 

@@ -19,14 +19,13 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
-from django.db import connections
-
 from django_graceful import descendants, nodes, stacks
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import Cancelled
 from django_graceful.management.endings import stopped_code
 from django_graceful.management.page import Field, How, Page, Wish
 from django_graceful.processes import Process, Stop, enter, leave
+from django_graceful.runner.moments import SIGNAL as MOMENT
 from django_graceful.runner.moments import Moments
 from django_graceful.runner.stopping import SIGNAL as STOP
 
@@ -106,12 +105,11 @@ class Child:
         self._raised = False
         descendants.die_with(supervisor)
         descendants.become(mark)
-        connections.close_all()
         faulthandler.register(stacks.SIGNAL, file=2, all_threads=True, chain=False)
         self._before = self._install()
         self._masks = threading.local()
         os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._forget)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, MOMENT})
         self._moments = Moments(page.words, f"command {os.getpid()}", eager=True)
 
     def begin(self, description: str) -> Process:
@@ -141,6 +139,8 @@ class Child:
     def say_farewell(self) -> None:
         """Let the hooks of the end run; returns when each has had its time."""
         self._moments.say_farewell()
+        # The interpreter gives it its default action at its end, and that would be this one's.
+        signal.signal(STOP, signal.SIG_IGN)
 
     def _install(self) -> dict[int, Any]:
         """Handlers instead of ``SIG_IGN``, which subprocesses would inherit. What is ignored already, as under
@@ -162,20 +162,24 @@ class Child:
     def _forget(self) -> None:
         """In a fork of the command, for instance of ``multiprocessing``: signals mean what they meant before."""
         self._running = None
+        raising = signal.default_int_handler  # what it raises in here would be lost
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, signal.SIG_DFL if handler in (None, raising) else handler)
         self._release()
+        if self._before[signal.SIGINT] is raising:
+            signal.signal(signal.SIGINT, raising)
 
     def _on_stop(self, signum: int, frame: FrameType | None) -> None:
         made = self._running
-        if made is None:
-            return
+        if made is None or (frame is not None and frame.f_code in (Child._hold.__code__, Child._release.__code__)):
+            return  # in the latter two it would be lost; the supervisor repeats it
         asked = made.asked()
         if asked is not None:
             made.cancel(asked.reason, by=asked.by, note=asked.note)
         stop = made.stop
         if stop is not None and not self._raised:
             self._raised = True
+            self._page.words[Field.RAISED] = 1
             stop.begin()
             raise Cancelled(stop.reason)
 

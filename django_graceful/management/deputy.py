@@ -43,8 +43,6 @@ class Deputy:
     def __init__(self, page: Page, description: str) -> None:
         self._page, self._description = page, description
         self._since = time.time()
-        #: Whether it was here that somebody has cancelled the command.
-        self.asked = False
         self._joined: list[Exchange] = []
         self._joining: Thread | None = None
 
@@ -100,7 +98,6 @@ class Deputy:
     def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
         if not self._page.process or order.get("cancel") != self._page.process:
             return {"reply": "unknown"}
-        self.asked = True
         self._page.note_wish(Wish(str(order.get("by", "")), str(order.get("note", ""))))
         self._on_wish()
         return {"reply": "asked"}

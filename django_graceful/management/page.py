@@ -39,6 +39,8 @@ class Field(IntEnum):
     #: The id of its process: the node's name as a number, and the number behind it; the latter is 0 while none runs.
     NODE = 13
     NUMBER = 14
+    #: By the command: ``Cancelled`` has been raised in it.
+    RAISED = 15
 
 
 class How(IntEnum):

@@ -40,6 +40,8 @@ from django_graceful.runner.stopping import SIGNAL as INTERRUPT
 
 #: What the supervisor waits for, unless it is ignored.
 HEARD = DECIDED | {signal.SIGTSTP, signal.SIGCHLD, TOLD}
+#: What else it sends to the command, and may send before that has handlers for it.
+SENT = {MOMENT, INTERRUPT, stacks.SIGNAL}
 
 _EVENTS = {
     signal.SIGTERM: Event.STOP,
@@ -50,6 +52,8 @@ _EVENTS = {
 }
 #: Seconds after SIGKILL until it goes without a command that hangs in the kernel.
 _LAST_RESORT = 2.0
+#: Seconds between two interrupts of a command that has not heard the first.
+_PAUSE = 0.05
 #: ``si_code`` of what the kernel sent: a terminal's signals, which go to the whole group.
 _SI_KERNEL = 0x80
 
@@ -60,17 +64,19 @@ class _Times:
 
     hammer: float | None = None
     kill: float | None = None
+    #: When the command is interrupted once more.
+    remind: float | None = None
     give_up: float | None = None
     #: When somebody first asked the command to stop.
     asked: float | None = None
 
     def next(self) -> float | None:
         """The nearest of what is due."""
-        return min((at for at in (self.hammer, self.kill, self.give_up) if at is not None), default=None)
+        return min((at for at in (self.hammer, self.kill, self.remind, self.give_up) if at is not None), default=None)
 
     def shift(self, seconds: float) -> None:
         """So long nothing could happen."""
-        for name in ("hammer", "kill", "give_up", "asked"):
+        for name in ("hammer", "kill", "remind", "give_up", "asked"):
             at = getattr(self, name)
             if at is not None:
                 setattr(self, name, at + seconds)
@@ -137,10 +143,9 @@ class Supervisor:
         return State(self._phase, time.time() if asked is None else time.time() - (time.monotonic() - asked))
 
     def _cancelled(self) -> None:
-        """The child interrupts itself when it has heard it; this is for when that does not end it."""
+        """The child has interrupted itself if it has heard it; this is for when that does not end it."""
         now = time.monotonic()
-        if self._deputy.asked:
-            self._send(INTERRUPT)
+        self._times.remind = now
         self._times.asked = self._times.asked or now
         self._times.kill = min(self._times.kill or now + self._conf.cancel_grace, now + self._conf.cancel_grace)
 
@@ -148,11 +153,22 @@ class Supervisor:
         now, times = time.monotonic(), self._times
         if times.hammer is not None and now >= times.hammer:
             self._advance(Event.HAMMER)
+        if times.remind is not None and now >= times.remind:
+            self._interrupt(now)
         if times.kill is not None and now >= times.kill:
             self._advance(Event.KILL)
         if times.give_up is not None and now >= times.give_up and self._status is None:
             self._say(f"pid {self._child} hangs in the kernel; not even SIGKILL ends it")
             self._status = -signal.SIGKILL
+
+    def _interrupt(self, now: float) -> None:
+        """Again and again until it is heard: a signal that comes just before a call that blocks is noted by Python, and
+        ends nothing.
+        """
+        self._times.remind = None
+        if not self._page.words[Field.RAISED]:
+            self._send(INTERRUPT)
+            self._times.remind = now + _PAUSE
 
     def _advance(self, event: Event) -> None:
         before, self._phase = self._phase, follow(self._phase, event)
@@ -167,9 +183,9 @@ class Supervisor:
             times.hammer, times.kill = None, min(times.kill or now + conf.kill_after, now + conf.kill_after)
             self._page.words[Field.HAMMER_AT] = int(now * 1e9)
             self._page.words[Field.STRUCK] = 1
-            self._send(INTERRUPT)
+            self._interrupt(now)
         else:
-            times.hammer, times.kill, times.give_up = None, None, now + _LAST_RESORT
+            times.hammer, times.kill, times.remind, times.give_up = None, None, None, now + _LAST_RESORT
             self._send(signal.SIGKILL)
             return
         self._send(MOMENT)

@@ -46,15 +46,13 @@ class CommandProcess(Process):
 
     @property
     def stop(self) -> Stop | None:
-        """Also set when the hammer has struck, or the supervisor has a wish, whoever looks first."""
-        if self._stop is None:
-            asked = self.asked()
-            if asked is not None:
-                vars(self).setdefault("_stop", asked)
+        """Also set when the hammer has struck, whoever looks first."""
+        if self._stop is None and self._page.words[Field.STRUCK]:
+            vars(self).setdefault("_stop", self._shutdown())
         return self._stop
 
     def asked(self) -> Stop | None:
-        """What the page says about its stop."""
+        """What the supervisor has written about its stop."""
         if self._page.words[Field.STRUCK]:
             return self._shutdown()
         wish = self._page.wish

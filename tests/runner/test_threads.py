@@ -244,6 +244,20 @@ def test_connections_are_closed_after_each_item_in_the_thread_that_ran_it(site: 
     assert runner.stop() == 0
 
 
+def test_a_coroutines_connections_are_closed_after_it_in_the_thread_of_sync_to_async(site: Site) -> None:
+    runner = site.runner(env={"GRACEFUL_TEST_DB": str(site.store.parent / "db.sqlite3")}).serving()
+    queues.aconnected.push_many({"n": n} for n in range(6))
+    until(lambda: len(count(site, "start")) == 6, "six items")
+    queues.aconnected_tasks.push({"n": 6})
+    site.said("start 6")
+    queues.aconnected_tasks.push({"n": 7})
+    site.said("start 7")
+    lines = [line.split() for line in site.lines() if line.startswith("connection")]
+    assert len({thread for _, n, thread, _ in lines if int(n) < 6}) == 1
+    assert [was_open for *_, was_open in lines] == ["False"] * 8
+    assert runner.stop() == 0
+
+
 def test_a_cancelled_thread_ends_its_own_command_and_no_other(site: Site) -> None:
     runner = site.runner().serving()
     ids = queues.thread_command.push_many({"n": n, "argv": ["sleep", "60" if n == 2 else "1.2"]} for n in range(4))

@@ -16,6 +16,7 @@ import time
 from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connection
 
 from django_graceful import Cancelled, Discard, Retry, arun, current_process, queue, run
@@ -264,6 +265,22 @@ def connected(payload: dict[str, Any]) -> None:
     connection.ensure_connection()
     say("start", payload["n"], os.getpid())
     time.sleep(payload.get("seconds", 0))
+
+
+async def _connect(payload: dict[str, Any]) -> None:
+    """As :func:`connected`, through ``sync_to_async``."""
+
+    def use() -> None:
+        say("connection", payload["n"], threading.get_ident(), connection.connection is not None)
+        connection.ensure_connection()
+
+    await sync_to_async(use)()
+    say("start", payload["n"], os.getpid())
+    await asyncio.sleep(payload.get("seconds", 0))
+
+
+aconnected = queue("aconnected", max_workers=1)(_connect)
+aconnected_tasks = queue("aconnected_tasks", threads=2, max_workers=1)(_connect)
 
 
 @queue("thread_command", threads=4, max_workers=1)

@@ -57,6 +57,27 @@ def job() -> list[int]:
     return sorted(set(ends))
 
 
+def web() -> list[int]:
+    """Forks of a gunicorn worker too, whose own handlers do other things."""
+    gate, door = os.pipe()
+    os.register_at_fork(after_in_child=lambda: os.read(gate, 1))
+    from django_graceful.gunicorn import guard
+
+    kept: Any = object()
+    guard.install(kept)
+    ends = []
+    for number in [TERM, INT, QUIT] * 10:
+        signal.signal(number, lambda *_: None)
+        pid = os.fork()
+        if not pid:
+            time.sleep(60)
+            os._exit(0)
+        os.kill(pid, number)
+        os.write(door, b"x")
+        ends.append(end_of(pid))
+    return sorted(set(ends))
+
+
 def command() -> list[int]:
     """A signal to the supervisor, whose word to the command comes at once: it is no end by a signal."""
     from django_graceful.management import base, child

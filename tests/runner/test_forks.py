@@ -19,6 +19,7 @@ TERM, HUP, QUIT, USR1 = signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SI
     ("kind", "said"),
     [
         ("job", f"{-TERM} {-USR1} {-QUIT} {-signal.SIGINT} {-HUP}"),
+        ("web", f"{-TERM} {-QUIT} {-signal.SIGINT}"),
         ("command", "7"),
         ("forkserver", "serves"),
         ("sidecar", f"{-TERM} 0"),

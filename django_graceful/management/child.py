@@ -116,9 +116,9 @@ class Child:
         made.on_cancel = self._interrupt
         enter(made)
         nodes.join("command")
-        self._running = made
         self._page.note_process(made.id)
         self._tell()
+        self._running = made
         return made
 
     def end(self) -> None:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextvars
 import ctypes
-import operator
 import os
 import signal
 import subprocess
 import tempfile
 import threading
 import time
-from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 
 from django_graceful import Cancelled, Discard, Retry, arun, current_process, queue, run
-from django_graceful.runner.stopping import SIGNAL as INTERRUPT
 
 
 def say(*words: object) -> None:
@@ -30,19 +25,6 @@ def say(*words: object) -> None:
         os.write(fd, (" ".join(map(str, words)) + "\n").encode())
     finally:
         os.close(fd)
-
-
-def sleep_just_after(number: int) -> None:
-    """Sleep for an hour, from the moment when Python has noted that signal and has not called its handler."""
-    libc, mask = ctypes.PyDLL(None), ctypes.create_string_buffer(128)
-    libc.sigemptyset(mask)
-    libc.sigaddset(mask, int(number))
-    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-    while number not in signal.sigpending():
-        time.sleep(0.001)
-    # From C to C: the interpreter does not look in between.
-    unblock = partial(libc.pthread_sigmask, int(signal.SIG_UNBLOCK), mask, None)
-    collections.deque(map(operator.call, [unblock, partial(time.sleep, 3600)]))
 
 
 @queue("noop")
@@ -127,13 +109,6 @@ def loop(payload: dict[str, Any]) -> None:
     say("start", payload["n"], os.getpid())
     while True:
         sum(range(1000))
-
-
-@queue("unlucky", max_workers=1)
-def unlucky(payload: dict[str, Any]) -> None:
-    """Is told to stop in the moment between Python's last look for signals and the system call that waits."""
-    say("start", payload["n"], os.getpid())
-    sleep_just_after(INTERRUPT)
 
 
 @queue("closing", max_workers=1)
@@ -267,22 +242,6 @@ def connected(payload: dict[str, Any]) -> None:
     time.sleep(payload.get("seconds", 0))
 
 
-async def _connect(payload: dict[str, Any]) -> None:
-    """As :func:`connected`, through ``sync_to_async``."""
-
-    def use() -> None:
-        say("connection", payload["n"], threading.get_ident(), connection.connection is not None)
-        connection.ensure_connection()
-
-    await sync_to_async(use)()
-    say("start", payload["n"], os.getpid())
-    await asyncio.sleep(payload.get("seconds", 0))
-
-
-aconnected = queue("aconnected", max_workers=1)(_connect)
-aconnected_tasks = queue("aconnected_tasks", threads=2, max_workers=1)(_connect)
-
-
 @queue("thread_command", threads=4, max_workers=1)
 def thread_command(payload: dict[str, Any]) -> None:
     """Runs a command in a seat; ``left``: by a thread with its context, which it does not wait for."""
@@ -336,4 +295,4 @@ def crash(payload: str) -> None:
     say("crash", payload)
 
 
-from tests.site import hooks, nested, receivers  # noqa: E402, F401
+from tests.site import hooks, nested, receivers, threads, timing  # noqa: E402, F401

@@ -17,7 +17,8 @@ from django.db import connection, transaction
 from django_graceful import Cancelled, ProcessFailed, lifecycle, process
 from django_graceful.management import GracefulCommand
 from django_graceful.runner.stopping import SIGNAL as INTERRUPT
-from tests.site.queues import say, sleep_just_after
+from tests.site.queues import say
+from tests.site.timing import sleep_just_after
 
 #: Lives for ten minutes, does not hear TERM, and has a grandchild of that kind in a session of its own.
 _DEAF = "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 600; : {0}' & sleep 600; : {0}"

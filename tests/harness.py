@@ -144,7 +144,11 @@ class Site:
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
-        command = [sys.executable, "-m", "django", *arguments]
+        return self.python("-m", "django", *arguments)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end."""
+        command = [sys.executable, *arguments]
         return subprocess.run(
             command, env=self.env, cwd=self.root, capture_output=True, text=True, timeout=PATIENCE, check=False
         )

@@ -23,7 +23,7 @@ items: a list of objects
   id, queue, store, state, key, priority, attempt, crashes
   pushed_at, not_before: epoch seconds (not_before is 0 for at once)
   payload, and payload_text with what is stored when that is not JSON (payload is null then)
-  errors: list of attempt, at, type, message, traceback
+  errors: list of attempt, at, type, message, traceback, and killed_at of a run that had to be killed
   detail: what the state adds: due, died_at, reason, by, execution, owner
 after: give this to --after for the next page; null at the end"""
 
@@ -165,6 +165,8 @@ def _full(item: dict[str, Any], look: Look) -> Iterator[str]:
     for error in item["errors"]:
         yield look.heading(f"Attempt {clean(str(error.get('attempt', '?')))}, {moment(error.get('at', -1e18))}")
         yield f"  {clean(str(error.get('type', '')))}: {clean(str(error.get('message', '')))}"
+        if "killed_at" in error:
+            yield f"  killed {moment(error['killed_at'])}"
         yield from (f"  {line}" for line in clean_lines(str(error.get("traceback", ""))))
 
 

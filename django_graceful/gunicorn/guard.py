@@ -233,6 +233,8 @@ def _after_fork_in_child() -> None:
         _Current.guard = None
         unhear()
         _after_fork_in_parent()
+        # Last: its KeyboardInterrupt would be lost in here.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

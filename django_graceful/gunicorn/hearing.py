@@ -156,6 +156,5 @@ def _quit(worker: Any, ear: Ear) -> None:
 def unhear() -> None:
     """In the child of a fork: its signals are its own."""
     signal.set_wakeup_fd(-1)
-    for number in _INHERITED:
+    for number in (*_INHERITED, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -128,18 +128,20 @@ class Keeper:
 
     def _start(self) -> None:
         self._start_at, self._started = math.inf, time.monotonic()
-        parent = os.getpid()
+        parent, mask = os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, _HEEDED)
         try:
             self._runner = subprocess.Popen(
                 self._command,
                 env=environment(os.environ, self._word),
                 stdin=subprocess.DEVNULL,
-                # Safe, for this process has one thread. Popen gives the signals their default actions back after it.
-                preexec_fn=lambda: end_with(parent),  # noqa: PLW1509
+                # Safe, for this process has one thread.
+                preexec_fn=lambda: _become_child(parent, mask),  # noqa: PLW1509
             )
         except OSError as error:
             say(f"runqueues can not be started: {error}")
             self._again()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _look_at_runner(self) -> None:
         if self._runner is None or self._runner.poll() is None:
@@ -156,6 +158,15 @@ class Keeper:
     def _again(self) -> None:
         self._start_at = time.monotonic() + pause(self._failures)
         self._failures += 1
+
+
+def _become_child(parent: int, mask: Iterable[int]) -> None:
+    """Between fork and exec. Signals were blocked, since the keeper's handlers would swallow them here."""
+    signal.set_wakeup_fd(-1)
+    for number in _HEEDED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    end_with(parent)
 
 
 def end_with(parent: int) -> None:

@@ -64,7 +64,7 @@ def _start() -> None:
     listening, _Keeper.words = os.pipe()
     os.set_blocking(_Keeper.words, False)
     # A signal that comes before the keeper can heed it must not end it, so it waits.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     try:
         keeper = subprocess.Popen(
             [sys.executable, "-I", _PROGRAM, str(os.getpid()), str(listening), *_command()],

@@ -21,12 +21,14 @@ import warnings
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand
+from django.db import connections
 
 from django_graceful import descendants
 from django_graceful.exceptions import Cancelled
 from django_graceful.management.child import Child
+from django_graceful.management.deputy import Deputy
 from django_graceful.management.page import Page
-from django_graceful.management.supervisor import HEARD, Supervisor
+from django_graceful.management.supervisor import HEARD, SENT, Supervisor
 from django_graceful.management.typed import typed
 from django_graceful.masking import mask_command
 from django_graceful.processes import Process, current_process, process
@@ -69,7 +71,7 @@ class GracefulCommand(BaseCommand):
             super().run_from_argv(argv)
             return
         self._described = shlex.join(mask_command(argv[1:]))
-        self._child = child = _fork(self._name)
+        self._child = child = _fork(self._name, self._described)
         try:
             super().run_from_argv(argv)
         except Cancelled as error:
@@ -102,18 +104,19 @@ class GracefulCommand(BaseCommand):
         return shlex.join(mask_command([self._name, *typed(self.create_parser("", self._name), options)]))
 
 
-def _fork(name: str) -> Child:
+def _fork(name: str, description: str) -> Child:
     """Returns in the child; the parent becomes the supervisor, and ends the process."""
     page, mark, parent = Page(), f"command:{secrets.token_hex(8)}", os.getpid()
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited: no end could be waited for
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     heard = {number for number in HEARD if signal.getsignal(number) is not signal.SIG_IGN}
-    supervisor = Supervisor(name, page, mark, heard)
+    supervisor = Supervisor(name, page, mark, heard, Deputy(page, description))
     descendants.adopt()
+    connections.close_all()  # the supervisor would keep its locks
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, heard | SENT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads that an app has started do not live on
         child = os.fork()

@@ -2,9 +2,10 @@
 
 The supervisor decides what a signal means, writes it on the page and sends :data:`STOP`; the handler raises
 :class:`~django_graceful.exceptions.Cancelled` in the main thread, wherever that is, once, and only while ``handle()``
-runs. A cancel comes from a thread of this process and takes the same way; the supervisor is told, because it is who
-kills a command that does not stop. TERM, INT and their kin that reach the child itself (a terminal sends them to the
-whole group) do nothing here. The child dies with its supervisor, however that ends.
+runs. A cancel comes from a thread of this process, or by the supervisor when that thread does not get to answer, and
+takes the same way; the supervisor is told, because it is who kills a command that does not stop. TERM, INT and their
+kin that reach the child itself (a terminal sends them to the whole group) do nothing here. The child dies with its
+supervisor, however that ends.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
-from django.db import connections
-
 from django_graceful import descendants, nodes, stacks
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import Cancelled
 from django_graceful.management.endings import stopped_code
 from django_graceful.management.page import Field, How, Page, Wish
 from django_graceful.processes import Process, Stop, enter, leave
+from django_graceful.runner.moments import SIGNAL as MOMENT
 from django_graceful.runner.moments import Moments
 from django_graceful.runner.stopping import SIGNAL as STOP
 
-#: What the child sends to its supervisor when the page has a wish.
+#: What the child sends to its supervisor when the page has news: its process, or a wish.
 TOLD = STOP
 #: The signals whose meaning the supervisor decides, for both.
 DECIDED = frozenset(
@@ -49,6 +49,13 @@ class CommandProcess(Process):
         if self._stop is None and self._page.words[Field.STRUCK]:
             vars(self).setdefault("_stop", self._shutdown())
         return self._stop
+
+    def asked(self) -> Stop | None:
+        """What the supervisor has written about its stop."""
+        if self._page.words[Field.STRUCK]:
+            return self._shutdown()
+        wish = self._page.wish
+        return Stop("cancel", wish.by, wish.note, time.time()) if wish is not None else None
 
     @property
     def stopping(self) -> bool:
@@ -95,12 +102,11 @@ class Child:
         self._raised = False
         descendants.die_with(supervisor)
         descendants.become(mark)
-        connections.close_all()
         stacks.register(2)
         self._before = self._install()
         self._masks = threading.local()
         os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._forget)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, MOMENT})
         self._moments = Moments(page.words, f"command {os.getpid()}", eager=True)
 
     def begin(self, description: str) -> Process:
@@ -109,12 +115,15 @@ class Child:
         made.on_cancel = self._interrupt
         enter(made)
         nodes.join("command")
+        self._page.note_process(made.id)
+        self._tell()
         self._running = made
         return made
 
     def end(self) -> None:
         """The command is over: nothing is raised from now on."""
         made, self._running = self._running, None
+        self._page.note_process("")
         if made is not None:
             leave(made)
 
@@ -127,6 +136,8 @@ class Child:
     def say_farewell(self) -> None:
         """Let the hooks of the end run; returns when each has had its time."""
         self._moments.say_farewell()
+        # The interpreter gives it its default action at its end, and that would be this one's.
+        signal.signal(STOP, signal.SIG_IGN)
 
     def _install(self) -> dict[int, Any]:
         """Handlers instead of ``SIG_IGN``, which subprocesses would inherit. What is ignored already, as under
@@ -148,19 +159,24 @@ class Child:
     def _forget(self) -> None:
         """In a fork of the command, for instance of ``multiprocessing``: signals mean what they meant before."""
         self._running = None
+        raising = signal.default_int_handler  # what it raises in here would be lost
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, signal.SIG_DFL if handler in (None, raising) else handler)
         self._release()
+        if self._before[signal.SIGINT] is raising:
+            signal.signal(signal.SIGINT, raising)
 
     def _on_stop(self, signum: int, frame: FrameType | None) -> None:
         made = self._running
-        if made is None:
-            return
-        if self._page.words[Field.STRUCK]:
-            made.cancel("shutdown", note=made._shutdown().note)
+        if made is None or (frame is not None and frame.f_code in (Child._hold.__code__, Child._release.__code__)):
+            return  # in the latter two it would be lost; the supervisor repeats it
+        asked = made.asked()
+        if asked is not None:
+            made.cancel(asked.reason, by=asked.by, note=asked.note)
         stop = made.stop
         if stop is not None and not self._raised:
             self._raised = True
+            self._page.words[Field.RAISED] = 1
             stop.begin()
             raise Cancelled(stop.reason)
 
@@ -169,9 +185,12 @@ class Child:
         stop = process.stop
         if stop is not None and not self._page.words[Field.STRUCK]:
             self._page.note_wish(Wish(stop.by, stop.note))
-            if os.getppid() == self._supervisor:
-                os.kill(self._supervisor, TOLD)
+            self._tell()
         signal.pthread_kill(self._main, STOP)
+
+    def _tell(self) -> None:
+        if os.getppid() == self._supervisor:
+            os.kill(self._supervisor, TOLD)
 
 
 def _leave_to_supervisor(signum: int, frame: FrameType | None) -> None:

@@ -36,6 +36,11 @@ class Field(IntEnum):
     TOTAL = 11
     #: Whether somebody has cancelled it.
     WISHED = 12
+    #: The id of its process: the node's name as a number, and the number behind it; the latter is 0 while none runs.
+    NODE = 13
+    NUMBER = 14
+    #: By the command: ``Cancelled`` has been raised in it.
+    RAISED = 15
 
 
 class How(IntEnum):
@@ -81,8 +86,22 @@ class Page:
         done, total = (_NUMBER.unpack_from(self._map, field * 8)[0] for field in (Field.DONE, Field.TOTAL))
         return done, total if said == 2 else None, self._read(_STEP)
 
+    def note_process(self, process_id: str) -> None:
+        """This process of the command runs from now on; empty: none does."""
+        node, _, number = process_id.partition(".")
+        self.words[Field.NODE] = int(node or "0", 16)
+        self.words[Field.NUMBER] = int(number or "0")
+
+    @property
+    def process(self) -> str:
+        """The id of the process that runs; empty when none does."""
+        number = self.words[Field.NUMBER]
+        return f"{self.words[Field.NODE]:08x}.{number}" if number else ""
+
     def note_wish(self, wish: Wish) -> None:
-        """Somebody has cancelled the command."""
+        """Somebody has cancelled the command; the first one counts."""
+        if self.words[Field.WISHED]:
+            return
         self._write(_BY, _NOTE, wish.by)
         self._write(_NOTE, _SIZE, wish.note)
         self.words[Field.WISHED] = 1

@@ -1,11 +1,12 @@
 """The supervisor of a command: a small parent that takes its signals, keeps its deadlines, and ends what it leaves.
 
 ``manage.py thing`` of a :class:`~django_graceful.management.GracefulCommand` forks: the child runs the command, the
-parent is this loop. It runs none of the site's code, opens nothing and has one thread, so nothing that the command
-does can hold it up: a stop is bounded (promise P4). As child subreaper it is given what the command leaves behind, and
-ends it, however the command has ended (promise P5). When the supervisor itself is killed, the command dies with it
-(parent-death signal), and so do the direct subprocesses of ``run()``; what these have started in sessions of their own
-lives on then, because nobody is left to look for it.
+parent is this loop. It runs none of the site's code and waits for nothing but signals (its
+:mod:`~django_graceful.management.deputy` has a thread, and sockets), so nothing that the command does can hold it up:
+a stop is bounded (promise P4). As child subreaper it is given what the command leaves behind, and ends it, however the
+command has ended (promise P5). When the supervisor itself is killed, the command dies with it (parent-death signal),
+and so do the direct subprocesses of ``run()``; what these have started in sessions of their own lives on then, because
+nobody is left to look for it.
 
 ==================  ========================================================================
 TERM, INT, HUP      drain: the next safe point ends it; a second one hammers, a third one kills
@@ -31,6 +32,7 @@ from django_graceful import descendants, stacks
 from django_graceful.conf import get_conf
 from django_graceful.lifecycle.phases import Event, Phase, follow
 from django_graceful.management.child import DECIDED, TOLD
+from django_graceful.management.deputy import Deputy, State
 from django_graceful.management.endings import Ending, exit_code, sentence
 from django_graceful.management.page import Field, How, Page
 from django_graceful.runner.moments import SIGNAL as MOMENT
@@ -38,6 +40,8 @@ from django_graceful.runner.stopping import SIGNAL as INTERRUPT
 
 #: What the supervisor waits for, unless it is ignored.
 HEARD = DECIDED | {signal.SIGTSTP, signal.SIGCHLD, TOLD}
+#: What else it sends to the command, and may send before that has handlers for it.
+SENT = {MOMENT, INTERRUPT, stacks.SIGNAL}
 
 _EVENTS = {
     signal.SIGTERM: Event.STOP,
@@ -48,6 +52,8 @@ _EVENTS = {
 }
 #: Seconds after SIGKILL until it goes without a command that hangs in the kernel.
 _LAST_RESORT = 2.0
+#: Seconds between two interrupts of a command that has not heard the first.
+_PAUSE = 0.05
 #: ``si_code`` of what the kernel sent: a terminal's signals, which go to the whole group.
 _SI_KERNEL = 0x80
 
@@ -58,17 +64,19 @@ class _Times:
 
     hammer: float | None = None
     kill: float | None = None
+    #: When the command is interrupted once more.
+    remind: float | None = None
     give_up: float | None = None
     #: When somebody first asked the command to stop.
     asked: float | None = None
 
     def next(self) -> float | None:
         """The nearest of what is due."""
-        return min((at for at in (self.hammer, self.kill, self.give_up) if at is not None), default=None)
+        return min((at for at in (self.hammer, self.kill, self.remind, self.give_up) if at is not None), default=None)
 
     def shift(self, seconds: float) -> None:
         """So long nothing could happen."""
-        for name in ("hammer", "kill", "give_up", "asked"):
+        for name in ("hammer", "kill", "remind", "give_up", "asked"):
             at = getattr(self, name)
             if at is not None:
                 setattr(self, name, at + seconds)
@@ -77,8 +85,9 @@ class _Times:
 class Supervisor:
     """Make it before the fork, and :meth:`run` it in the parent, with the ``heard`` signals blocked."""
 
-    def __init__(self, name: str, page: Page, mark: str, heard: Iterable[int]) -> None:
+    def __init__(self, name: str, page: Page, mark: str, heard: Iterable[int], deputy: Deputy) -> None:
         self._name, self._page, self._mark, self._heard = name, page, mark, set(heard)
+        self._deputy = deputy
         self._conf = get_conf()
         #: Children that this process had before.
         self._spared = set(descendants.children())
@@ -95,6 +104,7 @@ class Supervisor:
         while self._status is None:
             self._wait()
             self._look_at_the_clock()
+        self._deputy.end()
         self._sweep()
         ending = self._ending(self._status)
         words = sentence(ending)
@@ -120,15 +130,22 @@ class Supervisor:
         elif number == signal.SIGUSR1:
             self._send(stacks.SIGNAL)
         elif number == TOLD:
-            self._cancelled()
+            self._deputy.begin(self._child, self._state, lambda: os.kill(os.getpid(), TOLD))
+            if self._page.wish is not None:
+                self._cancelled()
         else:
             self._page.words[Field.SIGNAL] = self._page.words[Field.SIGNAL] or number
             self._times.asked = self._times.asked or time.monotonic()
             self._advance(_EVENTS[signal.Signals(number)])
 
+    def _state(self) -> State:
+        asked = self._times.asked
+        return State(self._phase, time.time() if asked is None else time.time() - (time.monotonic() - asked))
+
     def _cancelled(self) -> None:
-        """The child interrupts itself; this is for when that does not end it."""
+        """The child has interrupted itself if it has heard it; this is for when that does not end it."""
         now = time.monotonic()
+        self._times.remind = now
         self._times.asked = self._times.asked or now
         self._times.kill = min(self._times.kill or now + self._conf.cancel_grace, now + self._conf.cancel_grace)
 
@@ -136,11 +153,22 @@ class Supervisor:
         now, times = time.monotonic(), self._times
         if times.hammer is not None and now >= times.hammer:
             self._advance(Event.HAMMER)
+        if times.remind is not None and now >= times.remind:
+            self._interrupt(now)
         if times.kill is not None and now >= times.kill:
             self._advance(Event.KILL)
         if times.give_up is not None and now >= times.give_up and self._status is None:
             self._say(f"pid {self._child} hangs in the kernel; not even SIGKILL ends it")
             self._status = -signal.SIGKILL
+
+    def _interrupt(self, now: float) -> None:
+        """Again and again until it is heard: a signal that comes just before a call that blocks is noted by Python, and
+        ends nothing.
+        """
+        self._times.remind = None
+        if not self._page.words[Field.RAISED]:
+            self._send(INTERRUPT)
+            self._times.remind = now + _PAUSE
 
     def _advance(self, event: Event) -> None:
         before, self._phase = self._phase, follow(self._phase, event)
@@ -155,9 +183,9 @@ class Supervisor:
             times.hammer, times.kill = None, min(times.kill or now + conf.kill_after, now + conf.kill_after)
             self._page.words[Field.HAMMER_AT] = int(now * 1e9)
             self._page.words[Field.STRUCK] = 1
-            self._send(INTERRUPT)
+            self._interrupt(now)
         else:
-            times.hammer, times.kill, times.give_up = None, None, now + _LAST_RESORT
+            times.hammer, times.kill, times.remind, times.give_up = None, None, None, now + _LAST_RESORT
             self._send(signal.SIGKILL)
             return
         self._send(MOMENT)

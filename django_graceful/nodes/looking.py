@@ -8,7 +8,7 @@ from typing import Any
 
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import StoreUnavailable
-from django_graceful.nodes.names import execution_of
+from django_graceful.nodes.names import execution_of, stand_in
 from django_graceful.nodes.view import merge
 from django_graceful.stores import get_store
 from django_graceful.stores.exchange import Exchange
@@ -50,13 +50,23 @@ def cancel(process_id: str, by: str = "", reason: str = "") -> Reply:
 
 def order(node: str, what: dict[str, Any]) -> Reply:
     """Give the node of that name an order (:func:`~django_graceful.nodes.table.obey`), on whichever store it is. Raises
-    :class:`~django_graceful.exceptions.StoreUnavailable` when it does not answer.
+    :class:`~django_graceful.exceptions.StoreUnavailable` when it does not answer, and nobody in its place.
     """
     for exchange in _exchanges():
-        reply = _reply(exchange.order(node, what))
+        reply = _order(exchange, node, what)
         if reply is not Reply.UNKNOWN:
             return reply
     return Reply.UNKNOWN
+
+
+def _order(exchange: Exchange, node: str, what: dict[str, Any]) -> Reply:
+    try:
+        return _reply(exchange.order(node, what))
+    except StoreUnavailable:
+        reply = _reply(exchange.order(stand_in(node), what))
+        if reply is Reply.UNKNOWN:
+            raise
+        return reply
 
 
 def _cancel_job(alias: str, process_id: str, wish: dict[str, Any]) -> Reply:

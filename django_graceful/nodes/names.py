@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Final
 
+#: What the name of a stand-in has behind that of the node for which it stands.
+_STAND_IN: Final = "~"
 #: 8 hex digits; see :func:`node_name`. Read it here where a function call is too much.
 current = ""
 #: When it was made, in seconds since the epoch: when this OS process began, more or less.
@@ -18,6 +21,16 @@ since = 0.0
 def node_name() -> str:
     """The name of this OS process: 8 hex digits, the same for its whole life, another in every other OS process."""
     return current
+
+
+def stand_in(node: str) -> str:
+    """The name of the node that answers in the place of ``node`` when that can not: the supervisor of a command."""
+    return node + _STAND_IN
+
+
+def stands_for(node: str) -> str:
+    """The node for which this one stands; empty for one that stands for itself."""
+    return node.removesuffix(_STAND_IN) if node.endswith(_STAND_IN) else ""
 
 
 def execution_id(alias: str, execution: int) -> str:

@@ -117,10 +117,10 @@ def _walk(found: tuple[processes.Process, ...]) -> Iterator[processes.Process]:
 def _progress(process: processes.Process) -> Json | None:
     if process.done is None:
         return None
-    return {"done": _number(process.done), "total": _number(process.total), "step": str(process.step)}
+    return {"done": number(process.done), "total": number(process.total), "step": str(process.step)}
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """As JSON can hold it: a site may count in decimals, or have nothing to divide by."""
     try:
         found = float(value)

@@ -1,13 +1,16 @@
-"""All nodes as people see them: a runner and its workers are one tree. Pure.
+"""All nodes as people see them: a runner and its workers are one tree, a command and its supervisor one node. Pure.
 
 What runs in a worker is published twice: by the runner, which knows the item, the wish and the ladder, and by the
-worker, when there is more to say: progress, commands, and processes below.
+worker, when there is more to say: progress, commands, and processes below. A command speaks for itself; its supervisor,
+a node that *stands for* it, only when the command does not answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from django_graceful.nodes.names import stands_for
 
 Json = dict[str, Any]
 
@@ -27,7 +30,7 @@ def merge(nodes: Iterable[Json]) -> list[Json]:
 
     A worker whose rows have all gone there is left out, and so is one that has none.
     """
-    found = {node["node"]: node for node in nodes if sound(node)}
+    found = _represented({node["node"]: node for node in nodes if sound(node)})
     workers = [node for node in found.values() if node.get("kind") == "worker" and not node.get("silent")]
     more = {row["id"]: (worker, row) for worker in workers for row in worker["processes"]}
     taken: set[str] = set()
@@ -35,6 +38,16 @@ def merge(nodes: Iterable[Json]) -> list[Json]:
     left = [_without(node, taken) if node.get("kind") == "worker" else node for node in merged]
     kept = [node for node in left if node.get("kind") != "worker" or node.get("silent") or node["processes"]]
     return sorted(kept, key=lambda node: (node.get("kind") != "runner", node.get("since") or 0.0, node["node"]))
+
+
+def _represented(found: dict[str, Json]) -> dict[str, Json]:
+    """Without those that stand for others; each in the place of the one that is silent, if it knows what runs there."""
+    shown = {name: node for name, node in found.items() if not stands_for(name)}
+    for name, node in found.items():
+        other = stands_for(name)
+        if node.get("processes") and shown.get(other, {}).get("silent"):
+            shown[other] = node | {"node": other}
+    return shown
 
 
 def _whole(runner: Json, more: dict[str, tuple[Json, Json]], taken: set[str]) -> Json:

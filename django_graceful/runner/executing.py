@@ -27,7 +27,7 @@ from django_graceful.runner.jobs import BatchProcess, Job, JobProcess
 from django_graceful.runner.outcomes import failed, stopped
 from django_graceful.runner.slate import Slate, Why, Word
 from django_graceful.runner.stopping import Stopper
-from django_graceful.runner.tidying import Tidier
+from django_graceful.runner.tidying import Tidier, tidy_thread
 from django_graceful.runner.wire import News, Report, Unit
 from django_graceful.stores.base import Ending, Lease
 
@@ -114,14 +114,18 @@ class Executor:
         self._stopper = stopper
         self._slate = slate
         self._caller = Caller(stopper, runner)
-        self._tidier = Tidier()
+        self._runner = runner
+        self._tidier, self._thread_tidier = Tidier(), Tidier()
 
     def run(self, unit: Unit) -> Report | None:
         """Run the unit; None is plain success of everything in it."""
         execution = Execution(unit)
         if not execution.jobs:
             return execution.said(None)
+        in_loop = execution.queue.is_async
         self._tidier.before()
+        if in_loop and self._thread_tidier.due:
+            self._runner.run(tidy_thread(self._thread_tidier))
         try:
             execution.announce()
             problems = self._call_batch(execution) if unit.batch else [self._call(execution)]
@@ -130,6 +134,8 @@ class Executor:
             if any_left():  # of threads that the job did not wait for
                 end_all(get_conf().cancel_grace / 2)
             self._tidier.after()
+            if in_loop and self._stopper.why is None:  # else it ends now, and that thread may never
+                self._runner.run(tidy_thread(self._thread_tidier))
         return execution.said(self._stopper.why)
 
     def _call(self, execution: Execution) -> BaseException | None:

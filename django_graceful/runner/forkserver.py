@@ -29,22 +29,13 @@ from typing import Any, NoReturn
 from django.db import connections
 
 from django_graceful import descendants, stacks
+from django_graceful.runner.stopping import QUIET
 from django_graceful.runner.worker import prepare_to_serve, work
 
 logger = logging.getLogger("django_graceful.runner")
 
 #: The longest message, in bytes.
 MESSAGE = 65_536
-#: The signals that mean the master only.
-QUIET = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTSTP,
-)
 
 
 def serve(orders: socket.socket, answers: int, mask: Iterable[int]) -> NoReturn:

@@ -59,8 +59,8 @@ class Handle:
         self.stops: dict[int, tuple[Why, float]] = {}
         self.exit_status: int | None = None
         self.jobs = 0
-        #: It was told to die, by SIGKILL.
-        self.killed = False
+        #: When it was told to die, by SIGKILL (seconds since the epoch).
+        self.killed_at: float | None = None
         self._changed = changed
         self._slates = slates
         self._nursery = nursery

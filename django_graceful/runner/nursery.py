@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from django_graceful import stacks
-from django_graceful.runner.forkserver import MESSAGE, QUIET, serve
+from django_graceful.runner.forkserver import MESSAGE, serve
+from django_graceful.runner.stopping import QUIET
 
 
 class Child(Protocol):

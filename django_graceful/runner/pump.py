@@ -228,7 +228,7 @@ class Pump:
         self.workers.remove(worker)
         self.worked = self.worked or worker.came_up
         self._crew.used -= 1
-        if not worker.came_up and not worker.killed and self._crew.nursery.alive:
+        if not worker.came_up and worker.killed_at is None and self._crew.nursery.alive:
             logger.error("a worker ended before it was ready (exit status %s)", worker.exit_status)
             self._handing.no_spawn_before = time.monotonic() + 1.0
 
@@ -288,8 +288,8 @@ class Pump:
         self.kick()
 
     def _kill(self, worker: Handle) -> None:
-        if not worker.killed:
-            worker.killed = True
+        if worker.killed_at is None:
+            worker.killed_at = time.time()
             self.tally.killed += 1
             worker.kill()
             if not self.failing:

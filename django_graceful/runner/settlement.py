@@ -150,11 +150,14 @@ def _death(worker: Handle, unit: Unit, lease: Lease, why: Why | None) -> Ending:
     """The ending of a run whose worker died: as ordered, when it was killed for not stopping; interrupted, when another
     of its runs was killed for that; else a crash.
     """
-    if why is None and worker.killed:
+    if why is None and worker.killed_at is not None:
         return Ending(lease.execution, Outcome.INTERRUPTED, reason="its worker was killed for another item")
     if why is not None:
         options, failures = all_queues()[unit.queue].options, decode_header(lease.record).attempt
-        return stopped(lease.execution, why, failures, options, spread=_SPREAD, batch=unit.batch, limit=unit.limit)
+        ending = stopped(lease.execution, why, failures, options, spread=_SPREAD, batch=unit.batch, limit=unit.limit)
+        if ending.error is None or worker.killed_at is None:
+            return ending
+        return replace(ending, error={**ending.error, "killed_at": worker.killed_at})
     reason = f"the worker (pid {worker.pid}) {_manner(worker.exit_status or 0)}"
     error = {"type": "worker died", "message": reason, "traceback": ""}
     return Ending(lease.execution, Outcome.CRASHED, error=error, reason=reason)

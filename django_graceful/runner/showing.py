@@ -99,7 +99,7 @@ def _stop(pump: Pump, worker: Handle, unit: Unit) -> Json | None:
     why, at = told
     stopping_at = time.time() - (time.monotonic() - at)
     stop = {"reason": why.name.lower(), "by": "", "note": "", "asked_at": stopping_at}
-    stop |= {"stopping_at": stopping_at, "killed_at": None}
+    stop |= {"stopping_at": stopping_at, "killed_at": worker.killed_at}
     for lease in unit.leases:
         wish = _wish(pump, item_id(lease))
         if wish is not None:

@@ -3,17 +3,21 @@
 
 A connection that is too old, broken, or left in a transaction's ruins is closed before and after each job, in the
 thread that ran it: each has a :class:`Tidier` of its own. Directly after another job the check before is left out: it
-was made a moment ago.
+was made a moment ago. What a coroutine has from Django's ORM belongs to the thread of ``sync_to_async``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 
 #: Seconds after which a server may have dropped a connection that was good.
 _FRESH = 0.5
+#: Seconds that the thread of ``sync_to_async`` may be busy with what a job has left in it.
+_PATIENCE = 1.0
 
 
 class Tidier:
@@ -38,3 +42,11 @@ class Tidier:
             connection.queries_log.clear()
             connection.close_if_unusable_or_obsolete()
         self._looked = time.monotonic()
+
+
+async def tidy_thread(tidier: Tidier) -> None:
+    """As :meth:`Tidier.after`, in the thread of ``sync_to_async``, which ``tidier`` is for; nothing while nobody has
+    used that. When it is busy, it does so later.
+    """
+    if SyncToAsync.single_thread_executor._threads:
+        await asyncio.wait({asyncio.ensure_future(sync_to_async(tidier.after)())}, timeout=_PATIENCE)

@@ -86,3 +86,17 @@ def test_nothing_that_was_given_is_changed() -> None:
     given = [node("w", "worker", row("d.x1", progress={"done": 1})), node("r", "runner", row("d.x1"))]
     merge(given)
     assert given == [node("w", "worker", row("d.x1", progress={"done": 1})), node("r", "runner", row("d.x1"))]
+
+
+def test_a_stand_in_is_shown_only_in_the_place_of_a_silent_node() -> None:
+    silent, deputy = {"node": "c", "pid": 3, "silent": True}, node("c~", "command", row("c.1"))
+    assert merge([deputy, silent]) == [deputy | {"node": "c"}]
+    command = node("c", "command", row("c.1"), row("c.2", "c.1"))
+    assert merge([deputy, command]) == [command]
+    assert merge([deputy]) == []
+
+
+def test_a_stand_in_that_knows_nothing_leaves_the_silent_node_silent() -> None:
+    silent, mute = {"node": "c", "pid": 3, "silent": True}, {"node": "c~", "pid": 2, "silent": True}
+    assert merge([silent, mute]) == [silent]
+    assert merge([silent, node("c~", "command")]) == [silent]

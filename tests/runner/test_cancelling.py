@@ -15,7 +15,7 @@ from django_graceful.items import Outcome, State
 from django_graceful.stores import get_store
 from django_graceful.stores.base import CancelCount, CancelReply, Found
 from tests.harness import Site, until
-from tests.site import queues
+from tests.site import queues, timing
 from tests.stable import Mount, Stable
 
 pytestmark = pytest.mark.process
@@ -113,6 +113,7 @@ def worker_of(site: Site, n: int) -> int:
 #: What runs → its queue, what is in its payload, and whether it has to be killed (None: that may be).
 KINDS: dict[str, tuple[Any, dict[str, Any], bool | None]] = {
     "a sleep of an hour": (queues.single, {"seconds": 3600}, False),
+    "a sleep that begins just after the signal": (timing.unlucky, {}, False),
     "a loop in Python": (queues.loop, {}, False),
     "a wait in C that lets others run": (queues.stuck, {"gil": False}, True),
     "a wait in C with the interpreter's lock": (queues.stuck, {"gil": True}, True),

@@ -75,6 +75,9 @@ def test_whatever_a_late_run_does_it_ends_counts_as_an_attempt_and_is_tried_agai
     item = dead(item_id)
     assert [error["type"] for error in item.item.errors] == ["timed out"] * 2
     assert (item.item.attempt, item.item.crashes) == (2, 0)
+    kills = [error["at"] - error["killed_at"] for error in item.item.errors if "killed_at" in error]
+    assert len(kills) == (2 if how in ("stuck", "deaf") else 0)
+    assert all(0 <= seconds < 10 for seconds in kills)
     assert list(numbers(site.lines(), "start")).count("1") == 2
     assert runner.stop() == 0
     assert any(f"{2 if how in ('stuck', 'deaf') else 0} killed" in line for line in runner.log)

@@ -16,7 +16,7 @@ from django_graceful.items import State
 from django_graceful.stores import get_store
 from django_graceful.stores.base import Found
 from tests.harness import Site, numbers, until
-from tests.site import queues
+from tests.site import queues, threads
 
 pytestmark = pytest.mark.process
 
@@ -241,6 +241,20 @@ def test_connections_are_closed_after_each_item_in_the_thread_that_ran_it(site: 
     lines = [line.split() for line in site.lines() if line.startswith("connection")]
     assert len({thread for _, _, thread, _ in lines}) == 2
     assert {was_open for *_, was_open in lines} == {"False"}
+    assert runner.stop() == 0
+
+
+def test_a_coroutines_connections_are_closed_after_it_in_the_thread_of_sync_to_async(site: Site) -> None:
+    runner = site.runner(env={"GRACEFUL_TEST_DB": str(site.store.parent / "db.sqlite3")}).serving()
+    threads.aconnected.push_many({"n": n} for n in range(6))
+    until(lambda: len(count(site, "start")) == 6, "six items")
+    threads.aconnected_tasks.push({"n": 6})
+    site.said("start 6")
+    threads.aconnected_tasks.push({"n": 7})
+    site.said("start 7")
+    lines = [line.split() for line in site.lines() if line.startswith("connection")]
+    assert len({thread for _, n, thread, _ in lines if int(n) < 6}) == 1
+    assert [was_open for *_, was_open in lines] == ["False"] * 8
     assert runner.stop() == 0
 
 

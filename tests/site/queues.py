@@ -295,4 +295,4 @@ def crash(payload: str) -> None:
     say("crash", payload)
 
 
-from tests.site import hooks, nested, receivers  # noqa: E402, F401
+from tests.site import hooks, nested, receivers, threads, timing  # noqa: E402, F401

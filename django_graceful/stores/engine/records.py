@@ -75,7 +75,8 @@ def with_error(header: Header, error: dict[str, Any] | None, now: int) -> None:
     meta = decode_meta(header.meta)
     before = meta.get("errors")
     entry: dict[str, Any] = {"attempt": header.attempt + 1, "at": now / 1e6}
-    entry |= {name: str(value)[-MAX_TEXT:] for name, value in error.items() if name not in entry}
+    told = {name: value if isinstance(value, float) else str(value)[-MAX_TEXT:] for name, value in error.items()}
+    entry = told | entry
     meta["errors"] = [*(before if isinstance(before, list) else []), entry][-MAX_ERRORS:]
     header.meta = encode_meta(meta)
 

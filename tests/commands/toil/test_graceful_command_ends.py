@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
 import psutil
@@ -155,6 +157,30 @@ def python(site: Site, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env=site.env, cwd=site.root, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
+
+
+def test_a_connection_that_is_open_when_it_starts_is_shared_by_nobody(site: Site) -> None:
+    database = site.store.parent / "db.sqlite3"
+    site.env["GRACEFUL_TEST_DB"] = str(database)
+    found = python(
+        site,
+        """if True:
+        import django
+        django.setup()
+        from django.core.management import ManagementUtility
+        from django.db import connection
+        cursor = connection.cursor()
+        cursor.execute("CREATE TABLE toil (n integer)")
+        cursor.execute("INSERT INTO toil VALUES (1), (2)")
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT n FROM toil").fetchall()  # from now on it holds a lock, until it is closed
+        ManagementUtility(["manage.py", "toil", "writes"]).execute()
+        """,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert site.lines()[1:3] == ["open 0", "open 0"]
+    with closing(sqlite3.connect(database)) as opened:
+        assert opened.execute("SELECT n FROM toil ORDER BY n").fetchall() == [(1,), (2,), (3,)]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,14 @@ def test_hammer_after_raises_in_blocking_python_code(toil: Toiling, site: Site) 
     assert re.fullmatch(r"stopped at 3 after SIGTERM; \d\.\d s", running.last)
 
 
+def test_an_interrupt_that_comes_just_before_a_call_that_blocks_is_repeated(toil: Toiling, site: Site) -> None:
+    running = toil("unlucky", extra={"KILL_AFTER": 20}).says("ready")
+    begin = time.monotonic()
+    assert running.send(QUIT).end() == 131
+    assert time.monotonic() - begin < 10
+    assert site.lines()[2:] == ["cancelled shutdown", "cleanup"]
+
+
 @pytest.mark.parametrize("numbers", [(QUIT,), (USR2,), (TERM, QUIT), (INT, USR2), (HUP, QUIT)])
 def test_quit_and_usr2_hammer_at_once(toil: Toiling, site: Site, numbers: tuple[signal.Signals, ...]) -> None:
     running = toil("sleep").says("begin")

@@ -16,7 +16,9 @@ from django.db import connection, transaction
 
 from django_graceful import Cancelled, ProcessFailed, lifecycle, process
 from django_graceful.management import GracefulCommand
+from django_graceful.runner.stopping import SIGNAL as INTERRUPT
 from tests.site.queues import say
+from tests.site.timing import sleep_just_after
 
 #: Lives for ten minutes, does not hear TERM, and has a grandchild of that kind in a session of its own.
 _DEAF = "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 600; : {0}' & sleep 600; : {0}"
@@ -33,6 +35,10 @@ def _fork_once_more() -> None:
         time.sleep(600)
     say("forked", os.getpid())
     time.sleep(600)
+
+
+def _there(pid: int, fd: str) -> bool:
+    return os.path.lexists(f"/proc/{pid}/fd/{fd}")
 
 
 def _held(file: str) -> str:
@@ -82,6 +88,10 @@ class Command(GracefulCommand):
     def sleep(self) -> None:
         self.process.progress(3, None)
         time.sleep(self.options["seconds"])
+
+    def unlucky(self) -> None:
+        say("ready")
+        sleep_just_after(INTERRUPT)
 
     def finishes(self) -> None:
         """Notices the drain, and comes to its end all the same."""
@@ -204,6 +214,14 @@ class Command(GracefulCommand):
             connection.cursor().execute("INSERT INTO toil VALUES (1)")
             say("inserted")
             time.sleep(600)
+
+    def writes(self) -> None:
+        """Says who has the database open, this process and the one before it, and then writes to it."""
+        file = os.environ["GRACEFUL_TEST_DB"]
+        for pid in (os.getpid(), os.getppid()):
+            found = (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if _there(pid, fd))
+            say("open", sum(name == file for name in found))
+        connection.cursor().execute("INSERT INTO toil VALUES (3)")
 
     def hooks(self) -> None:
         lifecycle.at_shutdown(lambda: say("at_shutdown"))

@@ -16,9 +16,6 @@ E008   a queue's store is not in ``STORES``
 E009   the settings give a queue options that can not go together with those in the code
 E010   a redis store's cache is not in ``CACHES``, or none of django-redis, or that package is missing
 E011*  a redis store's server is too old
-E030   an option of a task backend is wrong: an unknown key, a wrong type
-E031   a task backend's store is not in ``STORES``
-E032   a task queue is immediate
 E033   ``TASKS`` names our backend, and there is no Tasks framework
 W001   ``QUEUES`` names a queue that no code declares
 W002   a queue is in a memory store, which ``runqueues`` can not see
@@ -33,7 +30,6 @@ W010*  a redis store's server throws keys away when its memory is full
 W011*  a redis store's server loses what is queued when it restarts
 W012*  a redis store's server can not be looked at
 W013*  numbers of gunicorn's configuration do not fit
-W030   a task backend is in a memory store: only one process sees the results
 =====  ===============================================================================================
 """
 
@@ -105,9 +101,9 @@ def check_queues(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register("django_graceful")
 def check_tasks_framework(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E033. (What is wrong with a backend is said by the framework's own checks, where there is one.)"""
+    """E033. (What is wrong with a backend is said by the framework's own checks: E030 to E032 and W030.)"""
     named = "django_graceful.tasks." in str(getattr(settings, "TASKS", None))
-    if not named or django.VERSION >= (6, 0) or find_spec("django_tasks") is not None:
+    if not named or "django_graceful.compat" in sys.modules:
         return []
     text = f"TASKS names a backend of django_graceful, and Django {django.get_version()} has no Tasks framework."
     return [Error(text, hint="pip install 'django-graceful-queues[backport]'", id=_id("E033"))]

@@ -36,7 +36,7 @@ GRACEFUL = {
 TASKS = {
     "default": {
         "BACKEND": "django_graceful.tasks.GracefulBackend",
-        "QUEUES": [],
+        "QUEUES": json.loads(os.environ.get("GRACEFUL_TEST_TASK_QUEUES", "[]")),
         "OPTIONS": json.loads(os.environ.get("GRACEFUL_TEST_TASKS", "{}")),
     }
 }

@@ -22,7 +22,7 @@ class Draft(NamedTuple):
 
 def draft(task: Task[Any, Any], args: Any, kwargs: Any, conf: TaskConf, queue: TaskQueue) -> Draft:
     """Encode one call. Raises ``TypeError`` for an argument that JSON can not hold, and ``PayloadTooLarge``."""
-    now = time.time()
+    now = micros(time.time()) / 1e6  # as the record has it
     run_after = None if task.run_after is None else task.run_after.timestamp()
     path = task.module_path
     work = Work(path, list(args), dict(kwargs), task.backend, task.queue_name, int(task.priority), run_after)
@@ -48,7 +48,7 @@ def draft(task: Task[Any, Any], args: Any, kwargs: Any, conf: TaskConf, queue: T
         key=work.key if flags & UNIQUE else "",
         priority=int(task.priority),
         flags=flags,
-        pushed_at=micros(now),
+        pushed_at=round(now * 1e6),
         not_before=micros(due_at(task.run_after, now)),
         meta=encode_meta(meta),
     )

@@ -24,6 +24,7 @@ from typing import Any, Final
 from django_graceful import exceptions
 from django_graceful.compat import TaskError, TaskResult, TaskResultStatus
 from django_graceful.items import Item, State
+from django_graceful.runner.handing import NO_HANDLER
 from django_graceful.stores.values import Found
 from django_graceful.tasks.work import Work, moment, number, texts
 
@@ -39,6 +40,8 @@ _STATUS: Final = {
     State.CANCELLED: TaskResultStatus.FAILED,
 }
 _ENDED_AT: Final = {State.DEAD: "died_at", State.CANCELLED: "cancelled_at"}
+#: How the store words the end of an item that has no second run (``RERUN``).
+_TWICE: Final = "must not run twice"
 #: Errors that the runner words itself.
 _CLASSES: Final = {"timed out": exceptions.TaskTimedOut, "worker died": exceptions.TaskInterrupted}
 
@@ -132,7 +135,7 @@ def cancelled(by: str, reason: str) -> TaskError:
 def set_aside(reason: str) -> TaskError:
     """The error of a task that was set aside without one of its own."""
     kind: type[exceptions.TaskError] = exceptions.TaskUnusable
-    if "must not run twice" in reason or "worker" in reason:
+    if _TWICE in reason or "worker" in reason:
         kind = exceptions.TaskInterrupted
     elif reason == "timed out":
         kind = exceptions.TaskTimedOut
@@ -144,10 +147,8 @@ def _ending(found: Found) -> list[TaskError]:
     by, reason = str(found.detail.get("by", "")), str(found.detail.get("reason", ""))
     if found.state is State.CANCELLED:
         return [cancelled(by, reason)]
-    last = found.item.errors[-1] if found.item.errors else {}
-    died, failed = number(found.detail.get("died_at")), number(last.get("at"))
-    # An error that was written in the same step says it all.
-    return [] if died is not None and failed is not None and abs(died - failed) < 1e-3 else [set_aside(reason)]
+    # Else its last error says it all.
+    return [set_aside(reason)] if reason.startswith(NO_HANDLER) or _TWICE in reason or not found.item.errors else []
 
 
 def encode(result: TaskResult[Any, Any], payload: Any, value: Any) -> bytes:

@@ -153,7 +153,7 @@ class GracefulBackend(BaseTaskBackend):
         made = Made(drawn.result)
         if conf.on_commit:
             using = None if conf.on_commit is True else conf.on_commit
-            if not transaction.get_connection(using).get_autocommit():
+            if transaction.get_connection(using).in_atomic_block:
                 transaction.on_commit(lambda: self._push_later(made, drawn, queue), using=using)
                 return made
         self._push(made, drawn, queue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_what_is_refused_when_a_task_is_changed(bench: Bench, changes: dict[str,
 )
 def test_a_wrong_policy_is_refused(bench: Bench, option: str, value: Any, message: str) -> None:
     with pytest.raises(InvalidTask, match=message):
-        GracefulTask(func=jobs.plain, priority=0, backend="default", queue_name="default", **{option: value})
+        replace(jobs.add, **{option: value})
 
 
 def test_what_is_refused_when_a_task_is_made(bench: Bench) -> None:
@@ -258,10 +259,9 @@ def test_enqueue_on_commit_waits_for_the_commit_and_a_rollback_forgets_it(
                 jobs.add.get_result(result.id)
         assert [name for name, _, _ in heard] == ["enqueued"]
         assert jobs.add.get_result(result.id) == result
-        transaction.set_autocommit(False)
-        rolled = jobs.add.enqueue(2)
-        transaction.rollback()
-        transaction.set_autocommit(True)
+        with transaction.atomic():
+            rolled = jobs.add.enqueue(2)
+            transaction.set_rollback(True)
         outside = jobs.add.enqueue(3)
     with pytest.raises(TaskResultDoesNotExist):
         jobs.add.get_result(rolled.id)
@@ -286,8 +286,6 @@ def test_two_backends_have_their_own_queues_and_results(bench: Bench, settings: 
 
 
 def test_run_after_may_be_a_timedelta_everywhere_it_is_said(bench: Bench) -> None:
-    from dataclasses import replace
-
     assert isinstance(replace(jobs.add, run_after=timedelta(seconds=5)).run_after, datetime)  # type: ignore[arg-type]
 
 

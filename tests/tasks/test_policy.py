@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks.registry import registry
 from django.core.exceptions import ImproperlyConfigured
 
+from django_graceful.checks import check_tasks_framework
 from django_graceful.compat import TaskResultStatus, task_backends
 from django_graceful.items import State
 from django_graceful.queues import get_queue
@@ -115,9 +117,9 @@ def test_unique_may_be_said_for_all_and_taken_back_by_one(bench: Bench, settings
 
 def test_wrong_options_are_errors_that_name_them(bench: Bench, settings: Any) -> None:
     settings.TASKS = tasks_setting(MAX_ATEMPTS=3, TIMEOUT="x", ENQUEUE_ON_COMMIT="replica", RESULT_TTL=-1, STORE="no")
-    found = {message.id: message for message in run_checks()}
-    assert {"django_graceful.E030", "django_graceful.E031"} <= found.keys()
-    texts = [str(m.msg) for m in run_checks() if m.id == "django_graceful.E030"]
+    found = task_backends["default"].check()
+    assert {"django_graceful.E030", "django_graceful.E031"} == {message.id for message in found}
+    texts = [str(m.msg) for m in found if m.id == "django_graceful.E030"]
     assert any("['MAX_ATEMPTS'] is not known (did you mean 'MAX_ATTEMPTS'?)" in text for text in texts)
     assert any("ENQUEUE_ON_COMMIT" in text and "'replica'" in text for text in texts)
     assert len(texts) == 4
@@ -146,13 +148,20 @@ def test_every_fault_says_where(raw: Any, where: str) -> None:
 
 def test_a_good_configuration_has_no_faults(bench: Bench, settings: Any, tmp_path: Any) -> None:
     settings.GRACEFUL = {"STORES": {"default": {"BACKEND": "leveldb", "PATH": tmp_path / "s"}}}
-    assert [m for m in run_checks() if str(m.id).endswith(("E030", "E031", "E032", "E033", "W030"))] == []
+    assert [*task_backends["default"].check(), *check_tasks_framework(None)] == []
+    assert "check_tasks" in [check.__name__ for check in registry.registered_checks]  # so Django asks the backend
+
+
+def test_a_framework_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "django_graceful.compat")
+    (error,) = check_tasks_framework(None)
+    assert (error.id, "backport" in str(error.hint)) == ("django_graceful.E033", True)
 
 
 def test_a_memory_store_and_an_immediate_queue_are_said(bench: Bench, settings: Any) -> None:
     settings.GRACEFUL = {**settings.GRACEFUL, "QUEUES": {"tasks:default": {"IMMEDIATE": True}}}
     get_queue("tasks:default")
-    assert {"django_graceful.W030", "django_graceful.E032"} <= {m.id for m in run_checks()}
+    assert {"django_graceful.W030", "django_graceful.E032"} == {m.id for m in task_backends["default"].check()}
     with pytest.raises(ImproperlyConfigured, match="ImmediateBackend"):
         jobs.add.enqueue(1)
 

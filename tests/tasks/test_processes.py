@@ -6,12 +6,17 @@ import os
 import signal
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from django_graceful.compat import TaskResultStatus, task_backends
+from django_graceful.stores import close_stores
 from tests.harness import Site, numbers, until
+from tests.redis.kit import add_cache, cache_setting, server
+from tests.redis.site import RedisSite
 from tests.tasks import jobs
 
 pytestmark = pytest.mark.process
@@ -84,3 +89,24 @@ def test_a_queue_that_the_settings_lost_is_set_aside_and_comes_back(site: Site) 
     site.runner("--drain").end()
     result.refresh()
     assert (result.status, result.return_value) == (SUCCESSFUL, "eve")
+
+
+def test_three_runners_run_each_of_a_hundred_tasks_once(tmp_path: Path, settings: Any) -> None:
+    space = uuid4().hex[:8]
+    add_cache("tasks-shared", cache_setting(server().url, space))
+    settings.GRACEFUL = {
+        "STORES": {"default": {"BACKEND": "redis", "ALIAS": "tasks-shared", "RUNTIME": tmp_path / "r"}}
+    }
+    site = RedisSite(tmp_path, server().url, space, {})
+    try:
+        runners = [site.runner(env=site.through(server().url, f"host{n}")) for n in range(3)]
+        for runner in runners:
+            runner.serving()
+        found = [jobs.slow.enqueue(n, 0.02) for n in range(100)]
+        assert [finished(result).return_value for result in found] == list(range(100))
+        assert Counter(numbers(site.lines(), "start")) == {str(n): 1 for n in range(100)}
+        assert len({result.worker_ids[0] for result in found}) > 1
+        assert [runner.stop() for runner in runners] == [0, 0, 0]
+    finally:
+        site.cleanup()
+        close_stores()

@@ -16,6 +16,7 @@ E008   a queue's store is not in ``STORES``
 E009   the settings give a queue options that can not go together with those in the code
 E010   a redis store's cache is not in ``CACHES``, or none of django-redis, or that package is missing
 E011*  a redis store's server is too old
+E033   ``TASKS`` names our backend, and there is no Tasks framework
 W001   ``QUEUES`` names a queue that no code declares
 W002   a queue is in a memory store, which ``runqueues`` can not see
 W003   a store lies in a Python package
@@ -43,6 +44,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import django
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -51,7 +53,7 @@ from django_graceful import redis_checks
 from django_graceful.conf import Conf, Fault, StoreConf, read
 from django_graceful.options import Options, nearest
 from django_graceful.places import Place, look
-from django_graceful.queues import Queue, all_queues
+from django_graceful.queues import Queue, all_queues, find_queue
 
 #: What Kubernetes, Heroku and others give a process between TERM and KILL, in seconds.
 _PLATFORM_PATIENCE = 30
@@ -95,6 +97,16 @@ def check_queues(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         if stores_read:
             found += _check_store(queue, options, conf)
     return found
+
+
+@register("django_graceful")
+def check_tasks_framework(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E033. (What is wrong with a backend is said by the framework's own checks: E030 to E032 and W030.)"""
+    named = "django_graceful.tasks." in str(getattr(settings, "TASKS", None))
+    if not named or "django_graceful.compat" in sys.modules:
+        return []
+    text = f"TASKS names a backend of django_graceful, and Django {django.get_version()} has no Tasks framework."
+    return [Error(text, hint="pip install 'django-graceful-queues[backport]'", id=_id("E033"))]
 
 
 def _is_immediate(queue: Queue[Any], conf: Conf) -> bool:
@@ -192,7 +204,7 @@ def _check_neighbours(places: dict[str, Place]) -> Iterator[CheckMessage]:
 
 
 def _check_overrides(conf: Conf, queues: Iterable[str]) -> Iterator[CheckMessage]:
-    for name in sorted(conf.queues.keys() - set(queues)):
+    for name in sorted(name for name in conf.queues.keys() - set(queues) if find_queue(name) is None):
         text = f"GRACEFUL['QUEUES'] names {name!r}, which no app's queues.py declares{nearest(name, queues)}."
         yield Warning(text, hint=f"Declared are: {', '.join(sorted(queues)) or 'none'}.", id=_id("W001"))
 

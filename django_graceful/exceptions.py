@@ -156,3 +156,27 @@ class Cancelled(BaseException):
     def __init__(self, reason: str = "cancel", by: str = "", note: str = "") -> None:
         super().__init__(reason)
         self.reason, self.by, self.note = reason, by, note
+
+
+class TaskError(GracefulError):
+    """Base of what stands in the ``errors`` of a FAILED task when its function raised nothing."""
+
+
+class TaskCancelled(TaskError):
+    """The task was cancelled; the traceback's place has who asked for it and why."""
+
+
+class TaskTimedOut(TaskError):
+    """One run of the task took longer than its ``timeout`` and was stopped."""
+
+
+class TaskInterrupted(TaskError):
+    """The worker died while it ran the task, or a task that must not run twice was interrupted."""
+
+
+class TaskUnusable(TaskError):
+    """What was enqueued can not be run by the code of now: says what has changed and what to do."""
+
+
+class ResultTooLarge(TaskError, ValueError):
+    """The return value of a task is longer, as JSON, than ``MAX_RESULT`` bytes."""

@@ -35,6 +35,8 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 MAX_NAME = 100
 
 _registry: dict[str, Queue[Any]] = {}
+#: Each knows a kind of names, and gives the queue of such a name, made when it is first asked for; None: not its kind.
+_families: list[Callable[[str], Queue[Any] | None]] = []
 
 
 class PushOptions(TypedDict, total=False):
@@ -239,14 +241,36 @@ def _read_options(label: str, options: dict[str, Any]) -> Options:
         raise ImproperlyConfigured(f"queue {label!r}: {error}") from None
 
 
+def add_family(family: Callable[[str], Queue[Any] | None]) -> None:
+    """From now on also ask ``family`` for queues that no code declares. What it gives counts as declared."""
+    if family not in _families:
+        _families.append(family)
+
+
+def forget_queues(wanted: Callable[[Queue[Any]], bool]) -> None:
+    """Declared no more: the queues of a family whose settings have changed."""
+    for name in [name for name, found in _registry.items() if wanted(found)]:
+        del _registry[name]
+
+
+def find_queue(name: str) -> Queue[Any] | None:
+    """The queue of that name, declared or of a family; None when there is none."""
+    found = _registry.get(name)
+    if found is None:
+        found = next(filter(None, (family(name) for family in _families)), None)
+        if found is not None:
+            _registry[name] = found
+    return found
+
+
 def all_queues() -> dict[str, Queue[Any]]:
-    """Every declared queue, by name."""
+    """Every declared queue, by name; of families those that have been asked for."""
     return dict(_registry)
 
 
 def get_queue(name: str) -> Queue[Any]:
     """The queue of that name. Raises :class:`~django_graceful.exceptions.UnknownQueue`, naming the nearest one."""
-    try:
-        return _registry[name]
-    except KeyError:
-        raise UnknownQueue(f"no app's queues.py declares a queue named {name!r}{nearest(name, _registry)}") from None
+    found = find_queue(name)
+    if found is None:
+        raise UnknownQueue(f"no app's queues.py declares a queue named {name!r}{nearest(name, _registry)}")
+    return found

@@ -32,6 +32,15 @@ GRACEFUL = {
     **json.loads(os.environ.get("GRACEFUL_TEST_EXTRA", "{}")),
 }
 
+# Tasks of Django's framework; of any queue name.
+TASKS = {
+    "default": {
+        "BACKEND": "django_graceful.tasks.GracefulBackend",
+        "QUEUES": json.loads(os.environ.get("GRACEFUL_TEST_TASK_QUEUES", "[]")),
+        "OPTIONS": json.loads(os.environ.get("GRACEFUL_TEST_TASKS", "{}")),
+    }
+}
+
 # A store on a server of the test.
 if "GRACEFUL_TEST_REDIS" in os.environ:
     CACHES = {

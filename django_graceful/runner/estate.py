@@ -13,7 +13,7 @@ from typing import Any
 from django_graceful.conf import Conf
 from django_graceful.exceptions import StoreError
 from django_graceful.items import State
-from django_graceful.queues import all_queues
+from django_graceful.queues import find_queue
 from django_graceful.runner.handing import NO_HANDLER, Crew
 from django_graceful.runner.handle import Handle, Stage
 from django_graceful.runner.premises import Premises, open_premises
@@ -159,9 +159,7 @@ def _caught_up(premises: Premises) -> None:
 def _unset_aside(alias: str, owner: StoreOwner) -> None:
     """Items that are dead only because nobody declared their queue then go back, now that somebody does."""
     counts = owner.counts()
-    for name in all_queues():
-        if name not in counts or not counts[name].dead:
-            continue
+    for name in [name for name, numbers in counts.items() if numbers.dead and find_queue(name) is not None]:
         after = None
         ids: list[str] = []
         while True:

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from django.dispatch import Signal
@@ -19,12 +20,12 @@ from django_graceful import signals
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import Cancelled, Discard, RecordError, UnknownQueue
 from django_graceful.families import any_left, end_all
-from django_graceful.items import Outcome, decode_item, limit_of
+from django_graceful.items import Outcome, decode_item, decode_meta, limit_of
 from django_graceful.queues import Queue, get_queue
 from django_graceful.runner.batch import sort_batch
 from django_graceful.runner.calling import Caller
 from django_graceful.runner.jobs import BatchProcess, Job, JobProcess
-from django_graceful.runner.outcomes import failed, stopped
+from django_graceful.runner.outcomes import Verdict, failed, own_options, stopped
 from django_graceful.runner.slate import Slate, Why, Word
 from django_graceful.runner.stopping import Stopper
 from django_graceful.runner.tidying import Tidier, tidy_thread
@@ -86,7 +87,10 @@ class Execution:
         return self.report if self.report.endings or self.report.retiring else None
 
     def _ending(self, job: Job, error: BaseException, why: Why | None) -> Ending:
-        unit, options, failures = self.unit, self.queue.options, job.header.attempt
+        if isinstance(error, Verdict):
+            return replace(error.ending, execution=job.execution)
+        unit, failures = self.unit, job.header.attempt
+        options = own_options(self.queue.options, decode_meta(job.header.meta))
         spread = random.random()  # noqa: S311
         if why is not None and not isinstance(error, Discard):
             limit = limit_of((lease.record for lease in unit.leases), options.timeout)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from django_graceful.items import Outcome
-from django_graceful.queues import all_queues
+from django_graceful.queues import all_queues, find_queue
 from django_graceful.runner.dispatch import STALL, Lane, choose, workers_wanted
 from django_graceful.runner.handle import Handle, Stage
 from django_graceful.runner.nursery import Nursery
@@ -24,6 +24,8 @@ logger = logging.getLogger("django_graceful.runner")
 
 #: How the reason of an item begins that is dead because no code declares its queue.
 NO_HANDLER = "no app's queues.py declares a queue named"
+#: What to do when it is a queue of Django's Tasks.
+TASK_ADVICE = "put the part after the colon into QUEUES of its entry in TASKS"
 #: Such items are set aside that many at a time.
 _ASIDE = 1000
 
@@ -74,7 +76,7 @@ class Handing:
         """
         self._turn = turn
         ready = {name: number for name, number in self._owner.ready().items() if self._crew.serves(name)}
-        for name in [name for name in ready if name not in all_queues()]:
+        for name in [name for name in ready if find_queue(name) is None]:
             self._set_aside(name, ready.pop(name))
         self._wait_for_batches(ready)
         for lane in self.lanes.values():
@@ -138,7 +140,8 @@ class Handing:
 
     def _set_aside(self, name: str, number: int) -> None:
         """Items of a queue that no code declares can not run; they wait among the dead until one does."""
-        reason = f"{NO_HANDLER} {name!r}; declare it and restart the runner, or discard the items"
+        advice = TASK_ADVICE if name.startswith(("tasks:", "tasks@")) else "declare it"
+        reason = f"{NO_HANDLER} {name!r}; {advice} and restart the runner, or discard the items"
         leases = self._owner.lease(name, min(number, _ASIDE), "none")
         self._owner.finish((), [Ending(lease.execution, Outcome.DEAD, reason=reason) for lease in leases])
         logger.error("%d items of queue %r are set aside: %s", len(leases), name, reason)

@@ -94,6 +94,16 @@ class JobProcess(Process):
             "attempt": first.header.attempt,
         }
 
+    @property
+    def item(self) -> Item:
+        """The item that runs; the first of a batch."""
+        return self._jobs[0].item
+
+    @property
+    def worker(self) -> str:
+        """The name of this worker, as a lease has it."""
+        return self._slate.path.name
+
     def show(self) -> None:
         """Listed from now on: a plain job is not, the master's row says all of it."""
         add_root(self)

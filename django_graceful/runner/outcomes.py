@@ -6,11 +6,13 @@ The worker decides, because it has the exception and the queue's options; the ma
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django_graceful.exceptions import Cancelled, CancelProcess, Discard, Retry
 from django_graceful.items import Outcome
-from django_graceful.options import Options
+from django_graceful.options import Options, is_whole
 from django_graceful.retry import backoff
 from django_graceful.runner.slate import Why
 from django_graceful.stores.base import Ending
@@ -20,6 +22,22 @@ SHUTDOWN = "shutdown"
 #: Bytes of a traceback that are kept, from its end.
 _TRACEBACK = 16_384
 _MESSAGE = 2_000
+
+
+class Verdict(Exception):
+    """Raised by a handler of this package that has itself decided how its run ends (execution 0 stands for its own)."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+def own_options(options: Options, meta: Mapping[str, Any]) -> Options:
+    """The queue's options, with what this item says for itself: ``max_attempts`` in its meta."""
+    limit = meta.get("max_attempts")
+    if not isinstance(limit, int) or not is_whole(limit) or limit < 1:
+        return options
+    return replace(options, max_attempts=limit)
 
 
 def describe(error: BaseException) -> dict[str, Any]:

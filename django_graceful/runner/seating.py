@@ -19,7 +19,7 @@ from django.db import connections
 
 from django_graceful.conf import get_conf
 from django_graceful.families import any_left, end_all
-from django_graceful.queues import all_queues, get_queue
+from django_graceful.queues import find_queue, get_queue
 from django_graceful.runner.executing import tell
 from django_graceful.runner.link import TELL_AFTER, Link
 from django_graceful.runner.seated import InTask, InThread, Seated
@@ -52,7 +52,7 @@ class Seating:
         """Whether units of this queue run beside others."""
         found = self._wide.get(unit.queue)
         if found is None:
-            queue = all_queues().get(unit.queue)
+            queue = find_queue(unit.queue)
             found = self._wide[unit.queue] = queue is not None and queue.options.threads > 1
         return found
 

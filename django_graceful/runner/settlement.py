@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from django_graceful.items import Outcome, decode_header
+from django_graceful.items import Outcome, decode_header, decode_meta
 from django_graceful.queues import all_queues
 from django_graceful.runner.dispatch import Lane
 from django_graceful.runner.handle import Handle, Stage
-from django_graceful.runner.outcomes import stopped
+from django_graceful.runner.outcomes import own_options, stopped
 from django_graceful.runner.slate import Why
 from django_graceful.runner.tally import Tally
 from django_graceful.runner.wire import News, Report, Unit
@@ -153,13 +153,14 @@ def _death(worker: Handle, unit: Unit, lease: Lease, why: Why | None) -> Ending:
     if why is None and worker.killed_at is not None:
         return Ending(lease.execution, Outcome.INTERRUPTED, reason="its worker was killed for another item")
     if why is not None:
-        options, failures = all_queues()[unit.queue].options, decode_header(lease.record).attempt
+        header = decode_header(lease.record)
+        options, failures = own_options(all_queues()[unit.queue].options, decode_meta(header.meta)), header.attempt
         ending = stopped(lease.execution, why, failures, options, spread=_SPREAD, batch=unit.batch, limit=unit.limit)
         if ending.error is None or worker.killed_at is None:
             return ending
         return replace(ending, error={**ending.error, "killed_at": worker.killed_at})
     reason = f"the worker (pid {worker.pid}) {_manner(worker.exit_status or 0)}"
-    error = {"type": "worker died", "message": reason, "traceback": ""}
+    error = {"type": "worker died", "message": reason, "traceback": "", "worker": worker.name}
     return Ending(lease.execution, Outcome.CRASHED, error=error, reason=reason)
 
 

@@ -21,7 +21,7 @@ from django_graceful.conf import get_conf
 from django_graceful.exceptions import Cancelled
 from django_graceful.families import any_left, end_all
 from django_graceful.interrupts import Region, cancelled_as
-from django_graceful.items import Outcome, limit_of
+from django_graceful.items import Item, Outcome, limit_of
 from django_graceful.processes import Process, add_root, entered, remove_root
 from django_graceful.runner.batch import sort_batch
 from django_graceful.runner.executing import Execution
@@ -40,6 +40,7 @@ class JobInMemory(Process):
         item_id = first.header.id.hex()
         super().__init__(f"{unit.queue}: {item_id if len(jobs) == 1 else f'{len(jobs)} items'}", kind="job")
         self._handled = handled
+        self._first = first
         self._details = {
             "queue": unit.queue,
             "item": item_id,
@@ -55,6 +56,16 @@ class JobInMemory(Process):
     def details(self) -> dict[str, Any]:
         """Its queue and item; the numbers are those of the first item of a batch."""
         return self._details
+
+    @property
+    def item(self) -> Item:
+        """The item that runs; the first of a batch."""
+        return self._first.item
+
+    @property
+    def worker(self) -> str:
+        """As a lease has it."""
+        return "a thread"
 
     def handled(self, payload: Any) -> None:
         """As in :class:`~django_graceful.processes.Process`. Raises ``ValueError`` for what is not in the batch."""

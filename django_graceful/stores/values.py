@@ -68,8 +68,9 @@ class Found:
     """One item and where it is.
 
     ``detail`` has what the state adds: ``due``, ``died_at``, ``cancelled_at``, ``reason``, ``by``, ``execution``,
-    ``owner``. A run that has been asked to stop has ``cancel``: ``by``, ``reason``, ``asked_at``, ``stopping_at`` and
-    ``killed_at`` (None: not come to that); an item that was cancelled while it ran keeps those times that it has.
+    ``owner``, ``since`` (when it was handed out). A run that has been asked to stop has ``cancel``: ``by``, ``reason``,
+    ``asked_at``, ``stopping_at`` and ``killed_at`` (None: not come to that); an item that was cancelled while it ran
+    keeps those times that it has.
     All times are epoch seconds.
     """
 

@@ -135,7 +135,9 @@ def test_an_item_is_found_in_every_state(kit: Kit) -> None:
     lease = kit.take("worker-7")
     found = kit.owner.get(item_id)
     assert found is not None
-    assert (found.state, found.detail) == (State.RUNNING, {"execution": lease.execution, "owner": "worker-7"})
+    since = pytest.approx(START + 5, abs=0.01)
+    assert found.state is State.RUNNING
+    assert found.detail == {"execution": lease.execution, "owner": "worker-7", "since": since}
 
 
 @pytest.mark.parametrize("item_id", ["", "nonsense", "00", "0" * 32, "0" * 64, "é" * 32])

@@ -60,6 +60,7 @@ class Leasing:
     def _hand_out(self, lane: Lane, picked: list[Entry], owner: str) -> list[Lease]:
         core = self._core
         chunk = chunk_of(lane, self._next, owner, picked)
+        chunk.at = core.now()
         step = core.step()
         step.changes[keys.lease(chunk.first)] = ledger.encode(owner, chunk.keys)
         for at, (ukey, flags) in chunk.uniques.items():

@@ -38,6 +38,8 @@ class Chunk:
     uniques: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     #: How many still run.
     left: int = 0
+    #: When (µs) it was handed out.
+    at: int = 0
 
     def executions(self) -> range:
         """All of the chunk's executions, also those that have ended."""

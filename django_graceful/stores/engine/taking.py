@@ -5,11 +5,13 @@ Nothing that comes in can raise: whoever pushed it has long been told that it is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from django_graceful.items import FORMAT, HEADER, RUN_ONCE
+from django_graceful.items import FORMAT, HEADER, RUN_ONCE, decode_header, decode_meta, micros
 from django_graceful.stores.engine import counters, keys, records
 from django_graceful.stores.engine.core import Core, Step
+from django_graceful.stores.engine.fates import LONGEST
 from django_graceful.stores.engine.heads import Entry
 from django_graceful.stores.engine.lanes import Lane
 
@@ -62,12 +64,27 @@ def _take_any(step: Step, lane: Lane, record: bytes, sequence: int, now: int) ->
     known = item_id if step.get(keys.INDEX + item_id) else holder(step, ukey)
     if known:
         tally[counters.DUPLICATES] += 1
+        if known != item_id:
+            _follow(step, record, known, now)
         return known
     tally[counters.PUSHED] += 1
     if ukey:
         step.changes[ukey] = item_id
     step.wait(lane, record, sequence, now)
     return item_id
+
+
+def _follow(step: Step, record: bytes, known: bytes, now: int) -> None:
+    """Whoever pushed this one may have its id only. Where the record asks for it, that id's result says which item it
+    was merged into, for so many seconds.
+    """
+    header = decode_header(record)
+    seconds = decode_meta(header.meta).get("follow") if header.meta else None
+    if isinstance(seconds, int | float) and 0 < seconds < LONGEST:
+        text = json.dumps({"same_as": known.hex()})
+        kept = {"result": text, "finished_at": now / 1e6, "expires": now + micros(seconds)}
+        step.changes[keys.RESULT + header.id] = json.dumps(kept).encode()
+        step.changes[keys.expiry(now + micros(seconds), header.id)] = b""
 
 
 def holder(step: Step, ukey: bytes) -> bytes:

@@ -88,7 +88,8 @@ class Views:
         item, detail = records.describe(lane.name, value)
         if state is State.RUNNING:
             execution = lane.out[key]
-            detail = {"execution": execution, "owner": self._core.ledger.running[execution].owner}
+            chunk = self._core.ledger.running[execution]
+            detail = {"execution": execution, "owner": chunk.owner, "since": chunk.at / 1e6}
             wish = self._core.ledger.wished.get(execution)
             if wish is not None:
                 detail["cancel"] = {name: getattr(wish, name) for name in _WISH}

@@ -33,6 +33,11 @@ _TIMES: Final = {
 #: What is shown of a wish.
 _WISH: Final = ("by", "reason", "asked_at", "stopping_at", "killed_at")
 
+#: The tick of an execution: its lowest bit, its unit and its beginning in seconds.
+_TICK_AT: Final = 23
+_TICK: Final = 0.002
+_EPOCH: Final = 1_577_836_800
+
 _FOUND = Struct("<sd8sII")
 _LISTED = Struct("<d16sI")
 _STAMPS = Struct("<ddd")
@@ -65,12 +70,17 @@ class Seen:
         """For people."""
         item, detail = records.describe(self.queue, self.record)
         if self.state is State.RUNNING:
-            detail = {"execution": self.execution, "owner": worker_of(self.who)}
+            detail = {"execution": self.execution, "owner": worker_of(self.who), "since": leased_at(self.execution)}
             if self.wish is not None:
                 detail["cancel"] = {name: getattr(self.wish, name) for name in _WISH}
         elif self.state is not State.WAITING:
             detail[_TIMES[self.state]] = self.at / 1e6
         return Found(item, self.state, detail)
+
+
+def leased_at(execution: int) -> float:
+    """When (epoch seconds) this execution was handed out, as its tick says; see ``lease.lua``."""
+    return _EPOCH + ((execution >> _TICK_AT) - 1) * _TICK
 
 
 def worker_of(who: str) -> str:

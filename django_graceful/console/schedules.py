@@ -59,7 +59,7 @@ def _rows(desks: Desks) -> Iterable[dict[str, Any]]:
     conf, queues = get_conf(), all_queues()
     for name, schedule in sorted(all_schedules().items()):
         wrong = misfit(schedule, queues, conf)
-        row = {"schedule": name, "queue": schedule.queue, "store": None, "rule": str(schedule.rule)}
+        row: dict[str, Any] = {"schedule": name, "queue": schedule.queue, "store": None, "rule": str(schedule.rule)}
         row |= {"missed": str(schedule.missed), "overlap": schedule.overlap}
         state, ran, item = None, None, None
         if wrong is None:

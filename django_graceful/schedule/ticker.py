@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from django_graceful.exceptions import StoreFull
 from django_graceful.schedule.due import decide, next_tick
 from django_graceful.schedule.plans import Plan
 from django_graceful.schedule.state import State, decode_state, encode, tick_id
@@ -34,6 +35,8 @@ class Ticker:
         self._plans = list(plans)
         #: What is kept of each schedule, by queue and name; None: not yet known.
         self._kept: dict[tuple[str, str], str] | None = None
+        #: The store itself was full the last time, and that has been said.
+        self._out_of_room = False
         #: The next look is at this time, and at once when the clock shows one before the last look (store's clock).
         self._look_at = self._looked_at = 0.0
 
@@ -67,8 +70,7 @@ class Ticker:
                 if decision is None:
                     return next_tick(schedule.rule, state.last, now)
                 if decision.run is None:
-                    skipped = state.skipped + (decision.last > state.last)
-                    said = self._take(plan, text, replace(state, last=decision.last, skipped=skipped))
+                    said = self._pass_over(plan, text, state, decision.last)
                 else:
                     said = self._push(plan, text, state, decision.run, now)
             if said is Ticked.FULL:
@@ -76,6 +78,14 @@ class Ticker:
             if said is Ticked.CHANGED:
                 self._kept = None
         return now + _AGAIN
+
+    def _pass_over(self, plan: Plan, text: str, state: State, last: int) -> Ticked:
+        name = plan.schedule.name
+        if last < state.last:
+            logger.warning("schedule %s: its last tick is more than an hour ahead of the clock; starting over", name)
+            return self._take(plan, text, replace(state, last=last))
+        logger.info("schedule %s: skipped what was missed while no runner ran", name)
+        return self._take(plan, text, replace(state, last=last, skipped=state.skipped + 1))
 
     def _push(self, plan: Plan, text: str, state: State, tick: int, now: int) -> Ticked:
         schedule = plan.schedule
@@ -94,7 +104,14 @@ class Ticker:
 
     def _take(self, plan: Plan, before: str, after: State, record: bytes | None = None, unless: str = "") -> Ticked:
         name, queue, new = plan.schedule.name, plan.schedule.queue, encode(after)
-        said = self._owner.tick(Tick(queue, name, before, new, record, unless, plan.limit))
+        try:
+            said = self._owner.tick(Tick(queue, name, before, new, record, unless, plan.limit))
+        except StoreFull as error:  # nothing can be pushed, but what is there can still be done
+            if not self._out_of_room:
+                logger.warning("schedule %s: %s; trying again", name, error)
+            self._out_of_room = True
+            return Ticked.FULL
+        self._out_of_room = False
         if said is Ticked.TAKEN and self._kept is not None:
             self._kept[queue, name] = new
         return said

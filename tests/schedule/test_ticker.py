@@ -10,7 +10,7 @@ import pytest
 
 from django_graceful import queue
 from django_graceful.conf import get_conf
-from django_graceful.exceptions import StoreUnavailable
+from django_graceful.exceptions import StoreFull, StoreUnavailable
 from django_graceful.items import Outcome, State, decode_item
 from django_graceful.schedule.due import LATE, TRUSTED
 from django_graceful.schedule.plans import plan_of
@@ -153,6 +153,24 @@ def test_a_full_queue_makes_a_tick_wait_for_room(kit: Kit, settings: Any, tmp_pa
     found.turn()
     assert kit.drain() == [None]
     assert kept(kit).last == MINUTE + 60
+
+
+def test_a_full_store_keeps_no_tick_from_being_tried_again_and_no_work_from_being_done(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(tick: Tick) -> Ticked:
+        raise StoreFull("no room")
+
+    found = begun(kit)
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.owner, "tick", refuse)
+        for second in (60, 61, 62):
+            kit.clock.now = MINUTE + second
+            found.turn()
+    assert caplog.text.count("no room") == 1
+    kit.clock.now = MINUTE + 63
+    found.turn()
+    assert len(kit.drain()) == 1
 
 
 @pytest.mark.parametrize("happened", [False, True])

@@ -11,7 +11,8 @@ from django_graceful.queues import all_queues
 from django_graceful.schedule.plans import misfit
 from django_graceful.schedule.registry import declared
 
-_HINTS = {
+#: What to do, by the id of the check.
+HINTS = {
     "E030": "Name a queue that the code declares.",
     "E031": "Give the queue a leveldb or redis store.",
     "E032": "Say key= (in the settings KEY) for the items of the schedule.",
@@ -29,5 +30,5 @@ def check_schedules(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         if wrong is not None:
             number, what = wrong
             text = f"Schedule {schedule.name!r} pushes to {what}."
-            found.append(Error(text, hint=_HINTS[number], id=f"django_graceful.{number}"))
+            found.append(Error(text, hint=HINTS[number], id=f"django_graceful.{number}"))
     return found

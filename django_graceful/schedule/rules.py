@@ -20,7 +20,7 @@ from cronsim import CronSim, CronSimError
 from django_graceful.schedule.periods import parse_period, period_text
 
 #: The stretch before now in which the latest tick is looked for first; each further one is twice as long.
-_FIRST_STRETCH: Final = 3600
+_FIRST_STRETCH: Final = 60
 _LAST_YEAR: Final = 9000
 
 

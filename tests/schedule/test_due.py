@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_graceful.schedule.due import LATE, TRUSTED, Decision, decide, next_tick
@@ -54,6 +54,7 @@ def test_a_last_tick_far_in_the_future_was_a_mistake_of_the_clock_and_it_starts_
     assert next_tick(HOURLY, NOON, now) == NOON - TRUSTED
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.sampled_from(Missed), st.lists(st.integers(-4000, 9000), max_size=60))
 def test_whatever_the_clock_does_no_tick_runs_twice_until_the_schedule_starts_over(
     period: int, missed: Missed, steps: list[int]

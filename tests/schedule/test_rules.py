@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_graceful.schedule.periods import parse_period, period_text
@@ -109,6 +109,7 @@ def test_every_counts_from_the_epoch_so_all_nodes_agree() -> None:
     ]
 
 
+@settings(deadline=None, max_examples=60)
 @given(rules, moments)
 def test_the_next_tick_is_later_and_the_latest_is_the_one_before_it(rule: Rule, moment: int) -> None:
     following = rule.after(moment)
@@ -121,6 +122,7 @@ def test_the_next_tick_is_later_and_the_latest_is_the_one_before_it(rule: Rule, 
     assert rule.latest(later - 1, moment) == following
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(EXPRESSIONS), st.sampled_from(ZONES), moments, st.integers(0, 3 * YEAR))
 def test_the_latest_tick_after_a_long_time_has_none_after_it(expression: str, zone: str, since: int, span: int) -> None:
     rule = cron(expression, zone)

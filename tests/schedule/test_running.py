@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -34,6 +35,14 @@ def test_a_schedule_ticks_is_killed_goes_on_and_is_shown(site: Site) -> None:
 
     second = site.runner().serving()
     until(lambda: len(site.lines()) >= before + 2, "two ticks more")
+    second.send(signal.SIGTSTP)
+    second.says("quiet: no new work")
+    quiet, end = pushed(second), time.monotonic() + 2.5
+    until(lambda: time.monotonic() > end, "two ticks to pass")
+    assert pushed(second) == quiet, "a runner that takes no work begins none"
+    second.send(signal.SIGCONT)
+    until(lambda: len(pushed(second)) > len(quiet), "a tick after that")
+    until(lambda: len(site.lines()) >= len(pushed(first) + pushed(second)), "all to be done")
     assert second.stop() == 0
 
     items = pushed(first) + pushed(second)

@@ -142,7 +142,9 @@ def test_the_store_tells_its_time(kit: Kit) -> None:
     assert kit.owner.clock() == pytest.approx(kit.clock.now)
 
 
-def test_a_write_that_fails_takes_neither_the_tick_nor_the_item(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_takes_neither_the_tick_nor_the_item(
+    kit: Kit, engine: EngineKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(changes: Any, /, *, sync: bool = False) -> None:
         raise StoreError("the disk is full")
 

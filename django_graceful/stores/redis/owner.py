@@ -257,7 +257,7 @@ class RedisOwner(RedisDesk, StoreOwner):
         timing.note_run(self.line, queue, name, run)
 
     def clock(self) -> float:
-        return self._lanes.now() / 1e6
+        return self._lanes.told() / 1e6
 
     def kept(self, queue: str, state: State, limit: int) -> list[Kept]:
         return moving.kept(self._views, queue, state, limit)

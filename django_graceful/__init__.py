@@ -1,6 +1,7 @@
 """Graceful background work for Django: persistent queues, a bounded shutdown, and a cancel that always works.
 
-What a site imports: :func:`queue` to declare work, :func:`process`, :func:`current_process`, :func:`run` and
+What a site imports: :func:`queue` to declare work, :func:`every` and :func:`cron` to let it begin by itself,
+:func:`process`, :func:`current_process`, :func:`run` and
 :func:`arun` inside it, and the three exceptions with which a
 handler says what should become of its item.
 """
@@ -19,6 +20,7 @@ from django_graceful.exceptions import (
 )
 from django_graceful.processes import Process, current_process, process
 from django_graceful.queues import Queue, all_queues, get_queue, queue
+from django_graceful.schedule.registry import cron, every
 from django_graceful.subprocesses import arun, run
 
 __all__ = [
@@ -34,7 +36,9 @@ __all__ = [
     "Retry",
     "all_queues",
     "arun",
+    "cron",
     "current_process",
+    "every",
     "get_queue",
     "process",
     "queue",

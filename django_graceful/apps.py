@@ -18,6 +18,7 @@ class DjangoGracefulConfig(AppConfig):
 
     def ready(self) -> None:
         from django_graceful import checks  # noqa: F401
+        from django_graceful.schedule import checks as schedule_checks  # noqa: F401
         from django_graceful.stores import load_stores
 
         load_stores()

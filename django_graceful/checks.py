@@ -16,6 +16,9 @@ E008   a queue's store is not in ``STORES``
 E009   the settings give a queue options that can not go together with those in the code
 E010   a redis store's cache is not in ``CACHES``, or none of django-redis, or that package is missing
 E011*  a redis store's server is too old
+E030   a schedule names a queue that no code declares
+E031   a schedule's queue is in a memory store, and no runner sees its ticks
+E032   a schedule says no key, and its queue is unique by a key function
 E033   ``TASKS`` names our backend, and there is no Tasks framework
 W001   ``QUEUES`` names a queue that no code declares
 W002   a queue is in a memory store, which ``runqueues`` can not see
@@ -50,7 +53,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from django_graceful import redis_checks
-from django_graceful.conf import Conf, Fault, StoreConf, read
+from django_graceful.conf import Conf, Fault, StoreConf, read_all
 from django_graceful.options import Options, nearest
 from django_graceful.places import Place, look
 from django_graceful.queues import Queue, all_queues, find_queue
@@ -60,7 +63,7 @@ _PLATFORM_PATIENCE = 30
 
 
 def _settings() -> tuple[Conf, list[Fault]]:
-    return read(getattr(settings, "GRACEFUL", {}), getattr(settings, "BASE_DIR", None))
+    return read_all()
 
 
 @register("django_graceful")

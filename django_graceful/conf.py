@@ -16,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from django_graceful.options import OVERRIDES, coerce, nearest, one_of, optional, seconds, whole
+from django_graceful.schedule.reading import read_schedules
+from django_graceful.schedule.spec import Schedule
 from django_graceful.store_conf import Fault, StoreConf, directory, read_stores, unknown_key
 
 __all__ = ["Conf", "Fault", "MailConf", "StoreConf", "get_conf", "read"]
@@ -54,6 +56,8 @@ class Conf:
     #: How long ``graceful shutdown --web`` lets load balancers look before it stops the server.
     drain_delay: float = 0.0
     mail: MailConf = MailConf()
+    #: By name; those of the code are not among them.
+    schedules: dict[str, Schedule] = field(default_factory=dict)
 
     def store(self, alias: str) -> StoreConf:
         """The store of that alias; ``ImproperlyConfigured`` names the ones there are."""
@@ -82,13 +86,14 @@ _NUMBERS = {
     "DRAIN_DELAY": seconds(0),
 }
 _DEFAULTS = Conf()
-_TOP = ("STORES", "QUEUES", "MAIL", *_NUMBERS)
+_TOP = ("STORES", "QUEUES", "MAIL", "SCHEDULES", *_NUMBERS)
 
 
-def read(raw: Any, base_dir: Any = None) -> tuple[Conf, list[Fault]]:
+def read(raw: Any, base_dir: Any = None, zone: str | None = "UTC") -> tuple[Conf, list[Fault]]:
     """``GRACEFUL`` as a :class:`Conf`, and what is wrong with it.
 
-    ``base_dir`` places the default store and relative paths. What is wrong is left out of the ``Conf``.
+    ``base_dir`` places the default store and relative paths; ``zone`` is the time zone of schedules that name none.
+    What is wrong is left out of the ``Conf``.
     """
     if not isinstance(raw, Mapping):
         return Conf(), [
@@ -108,7 +113,8 @@ def read(raw: Any, base_dir: Any = None) -> tuple[Conf, list[Fault]]:
     aliases = [alias for alias in named if isinstance(alias, str)]
     queues = _read_queues(raw.get("QUEUES", {}), aliases, faults)
     mail = _read_mail(raw.get("MAIL", {}), faults)
-    return Conf(stores=stores, queues=queues, mail=mail, **values), faults
+    schedules = read_schedules(raw.get("SCHEDULES", {}), zone or "UTC", faults)
+    return Conf(stores=stores, queues=queues, mail=mail, schedules=schedules, **values), faults
 
 
 def _read_queues(raw: Any, aliases: Collection[str], faults: list[Fault]) -> dict[str, dict[str, Any]]:
@@ -170,9 +176,14 @@ def get_conf() -> Conf:
     return _cached
 
 
+def read_all() -> tuple[Conf, list[Fault]]:
+    """:func:`read` what the settings are just now."""
+    return read(getattr(settings, "GRACEFUL", {}), getattr(settings, "BASE_DIR", None), settings.TIME_ZONE)
+
+
 def _read_settings() -> Conf:
     global _cached
-    conf, faults = read(getattr(settings, "GRACEFUL", {}), getattr(settings, "BASE_DIR", None))
+    conf, faults = read_all()
     if faults:
         raise ImproperlyConfigured("; ".join(f"{fault.where} {fault.what}" for fault in faults))
     _cached = conf
@@ -181,7 +192,7 @@ def _read_settings() -> Conf:
 
 def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
     global _cached
-    if setting in ("GRACEFUL", "BASE_DIR"):
+    if setting in ("GRACEFUL", "BASE_DIR", "TIME_ZONE"):
         _cached = None
 
 

@@ -19,6 +19,7 @@ from django_graceful.runner.handle import Handle, Stage
 from django_graceful.runner.premises import Premises, open_premises
 from django_graceful.runner.pump import Pump
 from django_graceful.runner.tally import Tally, item_id
+from django_graceful.schedule.running import plans_for
 from django_graceful.stores.base import StoreOwner
 from django_graceful.stores.leveldb.server import ControlServer
 
@@ -32,11 +33,12 @@ _DEATH = 0.5
 
 class Estate:
     """The stores that this runner owns. Opening brings back what a former runner's dead workers had; raises
-    ``StoreError``.
+    ``StoreError``. ``ticks``: the schedules of its queues begin work, too.
     """
 
-    def __init__(self, conf: Conf, queues: Sequence[str], exclude: Sequence[str]) -> None:
+    def __init__(self, conf: Conf, queues: Sequence[str], exclude: Sequence[str], *, ticks: bool = True) -> None:
         self._queues, self._exclude = frozenset(queues), frozenset(exclude)
+        self._plans = plans_for(conf, self.serves) if ticks else {}
         self._premises: list[Premises] = []
         self._servers: list[ControlServer] = []
         self.pumps: list[Pump] = []
@@ -62,7 +64,7 @@ class Estate:
         """Start the pumps and the control sockets in the running loop."""
         for premises in self._premises:
             conf, owner = premises.conf, premises.owner
-            pump = Pump(conf.alias, owner, premises.slates, crew)
+            pump = Pump(conf.alias, owner, premises.slates, crew, self._plans.get(conf.alias, ()))
             server = ControlServer(premises.directory, owner, conf.mode, calls, pump.kick)
             await server.start()
             pump.on_caught_up = partial(_caught_up, premises)

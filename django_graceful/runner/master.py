@@ -93,7 +93,7 @@ class Master:
         listener.start()
         changed = watch() if watch is not None else threading.Event()
         try:
-            estate = Estate(self._conf, self._orders.queues, self._orders.exclude)
+            estate = Estate(self._conf, self._orders.queues, self._orders.exclude, ticks=not self._orders.drain)
             code = asyncio.run(self._live(nursery, estate, listener))
         finally:
             nursery.close(patience=max(_FAREWELL, self._watchdog.left() - 1))

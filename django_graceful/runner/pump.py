@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 
 from django_graceful.exceptions import StoreError
 from django_graceful.runner.handing import Crew, Handing
@@ -22,6 +23,8 @@ from django_graceful.runner.slate import SlateDirectory, Why
 from django_graceful.runner.tally import Tally
 from django_graceful.runner.watch import Watch
 from django_graceful.runner.wishes import Wishes
+from django_graceful.schedule.plans import Plan
+from django_graceful.schedule.ticker import Ticker
 from django_graceful.stores.base import StoreOwner
 
 logger = logging.getLogger("django_graceful.runner")
@@ -40,11 +43,7 @@ class Pump:
     """Everything between one store and its workers."""
 
     def __init__(
-        self,
-        alias: str,
-        owner: StoreOwner,
-        slates: SlateDirectory,
-        crew: Crew,
+        self, alias: str, owner: StoreOwner, slates: SlateDirectory, crew: Crew, plans: Iterable[Plan] = ()
     ) -> None:
         self.alias = alias
         self.owner = owner
@@ -60,6 +59,7 @@ class Pump:
         self._lanes = self._handing.lanes
         self._settlement = Settlement(self._lanes, self.tally)
         self._wishes = Wishes(owner, self.workers, self._settlement)
+        self._ticker = Ticker(owner, plans)
         self._renewal = Renewal(owner, self.workers, self._settlement)
         self._watch = Watch(crew.limits, self._lanes, self._settlement.release, self._kill)
         self._handing.watch = self._watch
@@ -183,6 +183,8 @@ class Pump:
             self._more = self.owner.prepare(_INTAKE)
             self._tell_notices()
             self._catch_up()
+            if self.leasing:
+                self._ticker.turn()
             self._wishes.grant()
             self._settle()
             self._spread_news()
@@ -249,7 +251,8 @@ class Pump:
             self.kick()
             return
         due = self.owner.next_due()
-        delay = wake_at - time.monotonic()
+        tick = self._ticker.wait() if self.leasing else None
+        delay = min(wake_at - time.monotonic(), inf if tick is None else tick)
         if due is not None:
             delay = min(delay, due - time.time())
         self._sleep(max(0.0, delay))

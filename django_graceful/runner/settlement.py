@@ -21,6 +21,7 @@ from django_graceful.runner.outcomes import own_options, stopped
 from django_graceful.runner.slate import Why
 from django_graceful.runner.tally import Tally
 from django_graceful.runner.wire import News, Report, Unit
+from django_graceful.schedule.running import Chronicle
 from django_graceful.stores.base import Ending, Lease, StoreOwner, Wish
 
 logger = logging.getLogger("django_graceful.runner")
@@ -43,13 +44,14 @@ class Settlement:
         self._endings: list[Ending] = []
         self._released: list[int] = []
         self._afterwards: list[Callable[[], None]] = []
+        self._chronicle = Chronicle()
         #: Items that died with their worker, for the next worker to tell the site.
         self.news: list[News] = []
         #: Who wished for which execution to stop, and why.
         self.wishes: dict[int, Wish] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._done or self._endings or self._released or self._afterwards)
+        return bool(self._done or self._endings or self._released or self._afterwards or self._chronicle)
 
     def gather(self, worker: Handle) -> None:
         """Take over all that the worker has said, and all that it held if it is gone."""
@@ -73,15 +75,17 @@ class Settlement:
         self._forget_wishes(leases)
         self._tally.returned += len(leases)
 
-    def end(self, queue: str, lease: Lease, ending: Ending) -> Outcome:
-        """This execution ended that way; what becomes of its item."""
+    def end(self, queue: str, lease: Lease, ending: Ending, seconds: float | None = None) -> Outcome:
+        """This execution ended that way, after so many seconds; what becomes of its item."""
         wish = self.wishes.pop(lease.execution, None)
         if wish is not None and ending.outcome not in _FOR_GOOD and not ending.by:
             # As the store decides it: a run that was asked to stop never comes back.
             ending = replace(ending, outcome=Outcome.CANCELLED, by=wish.by, reason=wish.reason)
         self._endings.append(ending)
         self._afterwards.append(lambda: self._tally.ended(queue, lease, ending))
-        return self._tally.final(lease, ending.outcome)
+        outcome = self._tally.final(lease, ending.outcome)
+        self._chronicle.note(queue, [lease], outcome, seconds)
+        return outcome
 
     def write(self, owner: StoreOwner) -> None:
         """Write everything down, then tell. Raises what the store raises; nothing is lost then."""
@@ -89,10 +93,12 @@ class Settlement:
             refused = owner.finish(self._done, self._endings)
             self._done, self._endings = [], []
             if refused:
+                self._chronicle.forget(refused)
                 logger.warning("refused by the store, because they had lost their leases or ended: %s", _named(refused))
         if self._released:
             owner.release(self._released)
             self._released = []
+        self._chronicle.write(owner)
         afterwards, self._afterwards = self._afterwards, []
         for tell in afterwards:
             tell()
@@ -102,6 +108,7 @@ class Settlement:
             return
         self._done += [lease.execution for lease in leases]
         self._forget_wishes(leases)
+        self._chronicle.note(queue, leases, Outcome.DONE, seconds / len(leases) if seconds else None)
         self._afterwards.append(lambda: self._tally.done(queue, leases, seconds))
 
     def _forget_wishes(self, leases: list[Lease]) -> None:
@@ -120,7 +127,7 @@ class Settlement:
         lane.learn(len(leases), report.busy / 1e9)
         self._finish(unit.queue, [leases[execution] for execution in report.done], report.busy / 1e9)
         for ending in report.endings:
-            self.end(unit.queue, leases[ending.execution], ending)
+            self.end(unit.queue, leases[ending.execution], ending, report.busy / 1e9)
         self._afterwards.append(worker.acknowledge)
 
     def _bury(self, worker: Handle) -> None:

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from django_graceful.items import State
-from django_graceful.stores.values import CancelCount, CancelOutcome, CancelReply, Counts, Found, Page, Problem
+from django_graceful.stores.values import (
+    CancelCount,
+    CancelOutcome,
+    CancelReply,
+    Counts,
+    Found,
+    Page,
+    Planned,
+    Problem,
+    Tick,
+    Ticked,
+)
 
 
 class StoreAdmin(ABC):
@@ -103,6 +114,18 @@ class StoreAdmin(ABC):
         """What an execution left with its ending: ``result`` (JSON text) and ``finished_at``.
 
         None when there is none (any more).
+        """
+
+    @abstractmethod
+    def schedules(self) -> list[Planned]:
+        """What is kept of every schedule that ever had a tick."""
+
+    @abstractmethod
+    def tick(self, tick: Tick) -> Ticked:
+        """Keep the new state of a schedule and push its item, in one write, if its state is as the caller knows it.
+
+        So of all who know the same state one succeeds, and whoever is killed, both have happened or neither. The inbox
+        is not taken in first.
         """
 
     @abstractmethod

@@ -64,8 +64,11 @@ from django_graceful.stores.values import (
     LadderStep,
     Lease,
     Page,
+    Planned,
     Problem,
     Progress,
+    Tick,
+    Ticked,
     Wish,
     Witness,
 )
@@ -81,11 +84,14 @@ __all__ = [
     "LadderStep",
     "Lease",
     "Page",
+    "Planned",
     "Problem",
     "Progress",
     "Store",
     "StoreAdmin",
     "StoreOwner",
+    "Tick",
+    "Ticked",
     "Wish",
     "Witness",
 ]
@@ -171,6 +177,14 @@ class StoreOwner(StoreAdmin):
         Shown with the run and kept with its item when it ends as cancelled. Ignored for a run that nobody asked to
         stop, and for a step that was noted before.
         """
+
+    @abstractmethod
+    def note_run(self, queue: str, name: str, run: str) -> None:
+        """Keep how the last run of a schedule ended, for :meth:`StoreAdmin.schedules`."""
+
+    @abstractmethod
+    def clock(self) -> float:
+        """The store's time in seconds since the epoch, the same for all of its owners."""
 
     @abstractmethod
     def kept(self, queue: str, state: State, limit: int) -> list[Kept]:

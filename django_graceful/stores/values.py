@@ -99,6 +99,46 @@ class Kept:
     form: bytes
 
 
+@dataclass(slots=True, frozen=True)
+class Planned:
+    """What is kept of a schedule of a queue: two texts that the store does not read, its state and its last run."""
+
+    queue: str
+    name: str
+    state: str
+    run: str
+
+
+@dataclass(slots=True, frozen=True)
+class Tick:
+    """What a tick of a schedule changes: its state from ``before`` (empty: nothing is kept of it) to ``after``, and
+    ``record`` is pushed.
+
+    ``unless`` is the id of an item that must have ended (be gone, dead or cancelled); ``limit`` the most that may wait
+    in the queue (0: no limit).
+    """
+
+    queue: str
+    name: str
+    before: str
+    after: str
+    record: bytes | None = None
+    unless: str = ""
+    limit: int = 0
+
+
+class Ticked(StrEnum):
+    """What became of a tick. All but the first changed nothing."""
+
+    TAKEN = "taken"
+    #: The state is another one.
+    CHANGED = "changed"
+    #: The item that was to have ended has not.
+    BUSY = "busy"
+    #: The queue is full.
+    FULL = "full"
+
+
 class CancelReply(StrEnum):
     """What became of a cancel: done at once, stored as a wish for the running execution, or no such live item."""
 

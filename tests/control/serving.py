@@ -18,8 +18,11 @@ from django_graceful.stores.base import (
     Counts,
     Found,
     Page,
+    Planned,
     Problem,
     StoreAdmin,
+    Tick,
+    Ticked,
     Wish,
 )
 from django_graceful.stores.leveldb.control import LENGTH, SOCKET
@@ -104,6 +107,14 @@ class FakeAdmin(StoreAdmin):
     def result(self, item_id: str) -> dict[str, Any] | None:
         self._note("result", item_id)
         return {"result": '{"n":1}', "finished_at": 3.5}
+
+    def schedules(self) -> list[Planned]:
+        self._note("schedules")
+        return [Planned("mäil", "nightly", '{"last": 5}', "")]
+
+    def tick(self, tick: Tick) -> Ticked:
+        self._note("tick", tick)
+        return Ticked.BUSY
 
     def check(self) -> list[Problem]:
         self._note("check")

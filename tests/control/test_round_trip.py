@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from django_graceful import exceptions
 from django_graceful.exceptions import GracefulError, StoreError, StoreUnavailable, UnknownQueue
 from django_graceful.items import Item, State
-from django_graceful.stores.base import CancelCount, CancelReply, Found
+from django_graceful.stores.base import CancelCount, CancelReply, Found, Tick
 from django_graceful.stores.leveldb import control, server
 from django_graceful.stores.leveldb.control import ControlClient, NoRunner
 from tests.control.serving import FOUND, FakeAdmin, serving
@@ -29,6 +30,8 @@ def client(tmp_path: Path, admin: FakeAdmin) -> Iterator[ControlClient]:
     with serving(tmp_path, admin):
         yield ControlClient(tmp_path)
 
+
+TICK = Tick("mäil", "nightly", "", "{}", b"\x01\xff\xc3\xa4\x00", "id", 5)
 
 CALLS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     ("counts", (), ()),
@@ -48,6 +51,9 @@ CALLS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     ("pause", ("mail",), ("mail",)),
     ("resume", ("mail",), ("mail",)),
     ("result", ("id",), ("id",)),
+    ("schedules", (), ()),
+    ("tick", (TICK,), (TICK,)),
+    ("tick", (replace(TICK, record=None),), (replace(TICK, record=None),)),
     ("check", (), ()),
     ("repair", (), ()),
 ]

@@ -13,6 +13,7 @@ from hatchling.builders.wheel import WheelBuilder
 from redis.crc import key_slot
 
 from django_graceful.items import UNIQUE, UNTIL_FINISHED, Outcome, State
+from django_graceful.stores.base import Tick
 from django_graceful.stores.redis.line import Line
 from tests.redis.kit import RedisKit, server
 from tests.redis.server import Server, until
@@ -60,6 +61,10 @@ def everything_happens(kit: RedisKit) -> None:
         owner.cancel_some(queue, "k")
         owner.set_aside("moved-here", State.DEAD, owner.kept(queue, State.CANCELLED, 5))
         owner.discard(queue, State.DEAD)
+        for state in ("", "one"):
+            owner.tick(Tick(queue, "job", state, f"{state}one", kit.record("tick"), first.record[30:46].hex()))
+        owner.note_run(queue, "job", "done")
+        owner.schedules()
         owner.pause(queue)
         owner.resume(queue)
     owner.counts()

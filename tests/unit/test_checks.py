@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from django_graceful import checks, queue, redis_checks
 from django_graceful.places import Place, look
+from django_graceful.schedule import checks as schedule_checks
 
 
 def check(*, deploy: bool = False, **graceful: Any) -> list[CheckMessage]:
@@ -72,7 +73,7 @@ def test_the_checks_change_nothing_on_the_disk(tmp_path: Path, disk: dict[str, A
 
 def test_every_id_is_explained_in_the_documentation_of_the_module() -> None:
     source = Path(checks.__file__).read_text() + Path(redis_checks.__file__).read_text()
-    used = set(re.findall(r'_id\("([EW]\d+)"\)', source))
+    used = {*re.findall(r'_id\("([EW]\d+)"\)', source), *schedule_checks.HINTS}
     explained = set(re.findall(r"^([EW]\d{3})", checks.__doc__ or "", re.MULTILINE))
     assert used == explained
 

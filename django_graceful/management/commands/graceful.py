@@ -10,7 +10,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.core.management.color import no_style
 
-from django_graceful.console import cancelling, items, moving, orders, overview, processes, restarting, upkeep
+from django_graceful.console import (
+    cancelling,
+    items,
+    moving,
+    orders,
+    overview,
+    processes,
+    restarting,
+    schedules,
+    upkeep,
+)
 from django_graceful.console.desks import Desks
 from django_graceful.console.report import Look, Subcommand
 from django_graceful.exceptions import GracefulError
@@ -19,6 +29,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "status": overview.STATUS,
     "queues": overview.QUEUES,
     "processes": processes.PROCESSES,
+    "schedules": schedules.SCHEDULES,
+    "run-now": schedules.RUN_NOW,
     "items": items.ITEMS,
     "cancel": cancelling.CANCEL,
     "pause": orders.PAUSE,

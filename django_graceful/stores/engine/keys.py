@@ -25,6 +25,9 @@ RESULT: Final = b"T"
 #: Results by the time of their expiry, so that sweeping them looks at no other.
 EXPIRY: Final = b"E"
 SEGMENT: Final = b"B"
+#: What is kept of a schedule, and how its last run ended.
+SCHEDULE: Final = b"H"
+RAN: Final = b"J"
 
 VERSION: Final = META + b"version"
 EPOCH: Final = META + b"epoch"
@@ -74,6 +77,16 @@ def ready(queue: int, priority: int, sequence: int) -> bytes:
 def timed(table: bytes, queue: int, time: int, sequence: int) -> bytes:
     """Where an item is delayed until, or dead or cancelled since, ``time`` (µs)."""
     return _TIMED.pack(table, queue, time, sequence)
+
+
+def named(table: bytes, queue: int, name: str) -> bytes:
+    """The key of something of a queue that has a name."""
+    return _NUMBERED.pack(table, queue) + name.encode()
+
+
+def name_in(key: bytes) -> bytes:
+    """The name in a key of :func:`named`."""
+    return key[_NUMBERED.size :]
 
 
 def queue_of(key: bytes) -> int:

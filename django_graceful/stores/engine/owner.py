@@ -26,6 +26,7 @@ from django_graceful.stores.engine.leasing import Leasing
 from django_graceful.stores.engine.ports import Board, Intake, Wake
 from django_graceful.stores.engine.served import Served
 from django_graceful.stores.engine.taking import take_in
+from django_graceful.stores.engine.timing import Timing
 from django_graceful.stores.engine.views import Views
 
 #: Items that are taken in at once when somebody waits for an answer.
@@ -70,6 +71,7 @@ class Engine(Served, StoreOwner):
         self._cancelling = Cancelling(core, self._desk)
         self._views = Views(core, self._desk)
         self._keeping = Housekeeping(core)
+        self._timing = Timing(core, self._desk)
         self._leasing = Leasing(core, epoch)
         self.notices += recovery.recover(core, witness, max_crashes)
         self._leasing.load_heads()
@@ -174,6 +176,12 @@ class Engine(Served, StoreOwner):
 
     def note_step(self, execution: int, step: LadderStep, at: float) -> None:
         self._cancelling.note_step(execution, step, at)
+
+    def note_run(self, queue: str, name: str, run: str) -> None:
+        self._timing.note_run(queue, name, run)
+
+    def clock(self) -> float:
+        return self._core.clock()
 
     def kept(self, queue: str, state: State, limit: int) -> list[Kept]:
         return moving.kept(self._core, self._desk, queue, state, limit)

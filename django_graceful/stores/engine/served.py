@@ -14,8 +14,20 @@ from django_graceful.stores.engine.core import Core
 from django_graceful.stores.engine.desk import Desk
 from django_graceful.stores.engine.keeping import Housekeeping
 from django_graceful.stores.engine.leasing import Leasing
+from django_graceful.stores.engine.timing import Timing
 from django_graceful.stores.engine.views import Views
-from django_graceful.stores.values import CancelCount, CancelOutcome, CancelReply, Counts, Found, Page, Problem
+from django_graceful.stores.values import (
+    CancelCount,
+    CancelOutcome,
+    CancelReply,
+    Counts,
+    Found,
+    Page,
+    Planned,
+    Problem,
+    Tick,
+    Ticked,
+)
 
 
 class Served(StoreAdmin):
@@ -27,6 +39,7 @@ class Served(StoreAdmin):
     _views: Views
     _keeping: Housekeeping
     _leasing: Leasing
+    _timing: Timing
 
     @abstractmethod
     def _take_in_all(self) -> None:
@@ -77,6 +90,12 @@ class Served(StoreAdmin):
 
     def result(self, item_id: str) -> dict[str, Any] | None:
         return self._views.result(item_id)
+
+    def schedules(self) -> list[Planned]:
+        return self._timing.schedules()
+
+    def tick(self, tick: Tick) -> Ticked:
+        return self._timing.tick(tick)
 
     def check(self) -> list[Problem]:
         self._take_in_all()

@@ -92,6 +92,8 @@ class ControlClient(StoreAdmin):
     pause = _remote(StoreAdmin.pause)
     resume = _remote(StoreAdmin.resume)
     result = _remote(StoreAdmin.result)
+    schedules = _remote(StoreAdmin.schedules)
+    tick = _remote(StoreAdmin.tick)
     check = _remote(StoreAdmin.check)
     repair = _remote(StoreAdmin.repair)
 

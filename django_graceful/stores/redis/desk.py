@@ -7,11 +7,22 @@ from typing import Any
 
 from django_graceful.items import State
 from django_graceful.stores.admin import StoreAdmin
-from django_graceful.stores.redis import checkup
+from django_graceful.stores.redis import checkup, timing
 from django_graceful.stores.redis.line import Line
 from django_graceful.stores.redis.orders import Orders
 from django_graceful.stores.redis.views import Views
-from django_graceful.stores.values import CancelCount, CancelOutcome, CancelReply, Counts, Found, Page, Problem
+from django_graceful.stores.values import (
+    CancelCount,
+    CancelOutcome,
+    CancelReply,
+    Counts,
+    Found,
+    Page,
+    Planned,
+    Problem,
+    Tick,
+    Ticked,
+)
 
 
 class RedisDesk(StoreAdmin):
@@ -64,6 +75,14 @@ class RedisDesk(StoreAdmin):
 
     def result(self, item_id: str) -> dict[str, Any] | None:
         return self._views.result(item_id)
+
+    def schedules(self) -> list[Planned]:
+        return timing.schedules(self.line)
+
+    def tick(self, tick: Tick) -> Ticked:
+        said = timing.tick(self.line, tick)
+        self.changed(tick.queue)
+        return said
 
     def check(self) -> list[Problem]:
         return checkup.check(self.line)

@@ -63,6 +63,10 @@ class Lanes:
         """The server's time, in µs, as far as it is known."""
         return self._line.now() if self._line.has_own_clock else micros(time.time() + self._ahead)
 
+    def told(self) -> int:
+        """The server's time, in µs; asked for while no queue has told it yet."""
+        return self.now() if self._known else self._line.now()
+
     def prepare(self, heard: Iterable[str] | None, limit: int) -> bool:
         """Make ready what is due, and learn how the queues stand. True: more is due.
 

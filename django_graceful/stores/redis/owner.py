@@ -18,7 +18,7 @@ from django_graceful.stores.base import StoreOwner
 from django_graceful.stores.engine import records
 from django_graceful.stores.engine.fates import Rules
 from django_graceful.stores.engine.keeping import CANCELLED_FOR, SWEEP
-from django_graceful.stores.redis import ending, moving, reading
+from django_graceful.stores.redis import ending, moving, reading, timing
 from django_graceful.stores.redis.desk import RedisDesk
 from django_graceful.stores.redis.ending import End
 from django_graceful.stores.redis.generation import Generation
@@ -252,6 +252,12 @@ class RedisOwner(RedisDesk, StoreOwner):
         if wish is not None:
             stopping = step == "stopping"
             self._wished[execution] = replace(wish, stopping_at=at) if stopping else replace(wish, killed_at=at)
+
+    def note_run(self, queue: str, name: str, run: str) -> None:
+        timing.note_run(self.line, queue, name, run)
+
+    def clock(self) -> float:
+        return self._lanes.told() / 1e6
 
     def kept(self, queue: str, state: State, limit: int) -> list[Kept]:
         return moving.kept(self._views, queue, state, limit)

@@ -19,6 +19,7 @@
 --   :wishes      hash   execution -> asked at, stopping at, killed at (doubles, 0: not yet) .. JSON of who and why
 --   :result:<id> string finished at, expires at (doubles) .. JSON
 --   :outcomes    hash   id -> how the item's last run ended that was asked to stop: letter, time, execution, wish
+--   :schedules   hash   schedule -> its state (text that no script reads); :runs the same, how its last run ended
 --   :concluded   zset   ids of :outcomes, oldest first
 --
 -- A place is 0x7FFF - priority (u16) and the number of the push (u64), both big-endian. Times are in microseconds.

@@ -1,0 +1,1 @@
+"""An app of its own (``GRACEFUL_TEST_APP``), so that no other runner has its schedules."""

@@ -105,6 +105,10 @@ class FakeAdmin(StoreAdmin):
         self._note("result", item_id)
         return {"result": '{"n":1}', "finished_at": 3.5}
 
+    def forget_handovers(self, age: float) -> int:
+        self._note("forget_handovers", age)
+        return 5
+
     def check(self) -> list[Problem]:
         self._note("check")
         return [Problem("queue mail", "a count is wrong"), Problem("item 1", "is gone", repairable=False)]

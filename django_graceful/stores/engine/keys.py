@@ -25,6 +25,9 @@ RESULT: Final = b"T"
 #: Results by the time of their expiry, so that sweeping them looks at no other.
 EXPIRY: Final = b"E"
 SEGMENT: Final = b"B"
+#: When an item of the outbox was last handed over, by its id; and the same by that time, for forgetting it.
+HANDED: Final = b"H"
+HANDED_AT: Final = b"O"
 
 VERSION: Final = META + b"version"
 EPOCH: Final = META + b"epoch"
@@ -114,6 +117,11 @@ def execution_of(key: bytes) -> int:
 def expiry(time: int, item_id: bytes) -> bytes:
     """Where it is written that the result of an item expires at ``time`` (µs)."""
     return EXPIRY + _U64.pack(time) + item_id
+
+
+def handed_at(time: int, item_id: bytes = b"") -> bytes:
+    """Where it is written that an item was handed over at ``time`` (µs)."""
+    return HANDED_AT + _U64.pack(time) + item_id
 
 
 def beyond(prefix: bytes) -> bytes:

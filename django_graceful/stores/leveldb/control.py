@@ -92,6 +92,7 @@ class ControlClient(StoreAdmin):
     pause = _remote(StoreAdmin.pause)
     resume = _remote(StoreAdmin.resume)
     result = _remote(StoreAdmin.result)
+    forget_handovers = _remote(StoreAdmin.forget_handovers)
     check = _remote(StoreAdmin.check)
     repair = _remote(StoreAdmin.repair)
 

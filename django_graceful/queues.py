@@ -183,7 +183,8 @@ class Queue(Cancellable, Generic[Handler]):
         if options.immediate or not writing.wanted(using, plan.conf, options.store):
             return defer(using, records, step)
         home = plan.conf.store(options.store).home
-        return writing.write(self.name, records, home, plan.limit, using, partial(announce, self))
+        told = partial(announce, self)
+        return writing.write(self.name, records, store=home, limit=plan.limit, using=using, told=told)
 
     def _key_of(self, payload: Any, given: str | int | None, unique: bool) -> str:
         if given is None and self.key is None:

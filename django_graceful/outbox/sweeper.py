@@ -2,7 +2,8 @@
 
 It is forked by the fork server, as workers are, because the master opens no database; there is one in each runner, and
 none when no database has the table. It may be killed at any time: what it does can be done again. It ends with the
-master (end of the socket) and with the fork server (parent-death signal). After each round it writes a byte.
+master (end of the socket) and with the fork server (parent-death signal). After each round it writes
+a byte, which says whether there was anything to do.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import select
 import socket
 import time
 from contextlib import suppress
+from typing import Final
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from django_graceful.outbox import EVERY, rows
 from django_graceful.outbox.sweeping import databases, forget, look
+
+#: The words of the sweeper: a round found nothing, or something.
+IDLE: Final = b"."
+BUSY: Final = b"+"
 
 logger = logging.getLogger("django_graceful.outbox")
 
@@ -40,7 +46,7 @@ def sweep(sock: socket.socket) -> int:
             aliases = _with_table(databases())
             forget_at = time.monotonic() + _FORGET_EVERY
         close_old_connections()
-        if not _told(sock) or _ended(sock):
+        if not _told(sock, BUSY if found.handed else IDLE) or _ended(sock):
             break
     connections.close_all()
     return 0
@@ -58,9 +64,9 @@ def _with_table(aliases: list[str]) -> list[str]:
     return found
 
 
-def _told(sock: socket.socket) -> bool:
+def _told(sock: socket.socket, word: bytes) -> bool:
     with suppress(OSError):
-        sock.send(b".")
+        sock.send(word)
         return True
     return False
 

@@ -40,7 +40,7 @@ def wanted(using: str, conf: Conf, store: str) -> bool:
     return connections[using].in_atomic_block and conf.store(conf.store(store).home).backend != "memory"
 
 
-def write(queue: str, records: Sequence[bytes], store: str, limit: int, using: str, told: Told) -> list[bytes]:
+def write(queue: str, records: Sequence[bytes], *, store: str, limit: int, using: str, told: Told) -> list[bytes]:
     """Write records (of :func:`~django_graceful.items.encode_record`) into the transaction; their ids.
 
     They are pushed to ``store`` when it commits, and ``told`` of the ids then, unless a runner has to do it. ``limit``

@@ -73,7 +73,8 @@ class Estate:
             pump.kick()
             await premises.appear(calls)
         if self._premises:
-            self._sweeping = Sweeping(crew.nursery, self._premises[0].slates.path, crew.changed)
+            kick = partial(self.each, lambda pump: pump.kick())
+            self._sweeping = Sweeping(crew.nursery, self._premises[0].slates.path, kick)
 
     async def close(self) -> None:
         """Let the sweeper end, close the control sockets, write everything down with sync, close the stores."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from django_graceful.outbox.sweeper import IDLE
 from django_graceful.outbox.sweeping import databases
 from django_graceful.runner.nursery import Nursery
 
@@ -24,7 +25,7 @@ _AGAIN, _RESTART = 60.0, 5.0
 
 
 class Sweeping:
-    """Keeps one sweeper alive. ``looked`` is called after each of its rounds."""
+    """Keeps one sweeper alive. ``looked`` is called after each round in which it found nothing."""
 
     def __init__(self, nursery: Nursery, directory: Path, looked: Callable[[], None]) -> None:
         self._nursery, self._looked = nursery, looked
@@ -74,9 +75,9 @@ class Sweeping:
         data = b""
         with suppress(OSError):
             data = self._sock.recv(4096) if self._sock is not None else b""
-        if data:
+        if IDLE in data:
             self._caught_up()
-        else:
+        elif not data:
             self._let_go()
 
     def _caught_up(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.db.transaction import TransactionManagementError
 from django.db.utils import ConnectionDoesNotExist
 from django.test import override_settings
 
-from django_graceful import queue, signals
+from django_graceful import queue, queues, signals
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import OutboxUnavailable, PayloadError, QueueFull, StoreUnavailable
 from django_graceful.models import OutboxItem
@@ -372,3 +373,21 @@ def test_another_connection_of_the_same_name_has_a_batch_of_its_own(world: World
     assert other() is not one
     connections["default"] = saved
     assert other() is one
+
+
+@pytest.mark.django_db
+def test_inside_of_a_test_case_the_captured_callbacks_hand_over(
+    store_path: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    """A site's own tests never commit; they ask Django for the callbacks."""
+    captured = queue("captured", outbox=True)(lambda payload: None)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            captured.push("a")
+            captured.push("b")
+            assert OutboxItem.objects.count() == 2
+    finally:
+        del queues._registry["captured"]
+    assert OutboxItem.objects.count() == 0
+    with get_store().admin(alone=True) as desk:
+        assert desk.counts()["captured"].waiting == 2

@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from django_graceful.conf import Conf
 from django_graceful.exceptions import QueueFull
-from django_graceful.items import OUTBOX, id_of
+from django_graceful.items import FORMAT, HEADER, OUTBOX, id_of
 from django_graceful.options import coerce
 from django_graceful.outbox import batches, rows
 from django_graceful.outbox.batches import Told
@@ -65,4 +65,6 @@ def _marked(record: bytes) -> bytes:
 
 def unmarked(record: bytes) -> bytes:
     """The record without the mark of the outbox: for another store, which knows nothing of its handovers."""
-    return record[:1] + bytes((record[1] & ~OUTBOX,)) + record[2:] if len(record) > 1 else record
+    if len(record) < HEADER.size or record[0] != FORMAT or not record[1] & OUTBOX:
+        return record
+    return record[:1] + bytes((record[1] & ~OUTBOX,)) + record[2:]

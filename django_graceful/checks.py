@@ -2,7 +2,8 @@
 
 They run with ``manage.py check`` and before most commands; those marked * only with ``check --deploy``. They look and
 change nothing, make no directory, open no store, and never raise, whatever the settings are; only ``check --deploy``
-asks the servers of redis stores how they are set up. Silence one by its id in ``SILENCED_SYSTEM_CHECKS``.
+asks the servers of redis stores and the databases of outboxes how they are set up. Silence one by its id in
+``SILENCED_SYSTEM_CHECKS``.
 
 =====  ===============================================================================================
 E001   a setting is wrong: an unknown key, a wrong type, a store that is not there
@@ -16,6 +17,7 @@ E008   a queue's store is not in ``STORES``
 E009   the settings give a queue options that can not go together with those in the code
 E010   a redis store's cache is not in ``CACHES``, or none of django-redis, or that package is missing
 E011*  a redis store's server is too old
+E012   a queue's outbox is in a database that is not there or takes no part
 E030   a schedule names a queue that no code declares
 E031   a schedule's queue is in a memory store, and no runner sees its ticks
 E032   a schedule says no key, and its queue is unique by a key function
@@ -33,6 +35,7 @@ W010*  a redis store's server throws keys away when its memory is full
 W011*  a redis store's server loses what is queued when it restarts
 W012*  a redis store's server can not be looked at
 W013*  numbers of gunicorn's configuration do not fit
+W014*  a database has no table for the outbox
 =====  ===============================================================================================
 """
 
@@ -42,6 +45,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -52,7 +56,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from django_graceful import redis_checks
+from django_graceful import outbox_checks, redis_checks
 from django_graceful.conf import Conf, Fault, StoreConf, read_all
 from django_graceful.options import Options, nearest
 from django_graceful.places import Place, look
@@ -97,6 +101,7 @@ def check_queues(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             found.append(Error(f"{text[:1].upper()}{text[1:]}.", hint="Leave one of them out.", id=_id("E009")))
             continue
         found += [*_check_handler(queue, options), *_check_options(queue, options)]
+        found += outbox_checks.check_queue(queue.name, options, _id("E012"))
         if stores_read:
             found += _check_store(queue, options, conf)
     return found
@@ -117,6 +122,12 @@ def _is_immediate(queue: Queue[Any], conf: Conf) -> bool:
         return queue.options_under(conf).immediate
     except ImproperlyConfigured:  # E009 says so
         return False
+
+
+def _declared(conf: Conf) -> Iterator[Options]:
+    for queue in all_queues().values():
+        with suppress(ImproperlyConfigured):
+            yield queue.options_under(conf)
 
 
 @register("django_graceful", deploy=True)
@@ -140,6 +151,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         )
         found.append(Warning(text, hint=hint, id=_id("W007")))
     found += (message for conf in _redis_stores() for message in redis_checks.check_server(conf))
+    found += outbox_checks.check_tables(conf, list(_declared(conf)), _id("W014"))
     return [*found, *_check_gunicorn()]
 
 

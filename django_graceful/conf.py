@@ -28,7 +28,7 @@ class MailConf:
     """``MAIL``: which backend delivers (where Django has no ``MAILERS``), and whether mail waits for the commit."""
 
     deliver_using: str = "django.core.mail.backends.smtp.EmailBackend"
-    #: A database alias, or True for the default database.
+    #: A database alias, or True for the default database; ``"outbox"``: see ``outbox.read_on_commit``.
     on_commit: bool | str = True
 
 
@@ -159,7 +159,13 @@ def _read_mail(raw: Any, faults: list[Fault]) -> MailConf:
         faults.append(Fault(f"{where}['DELIVER_USING']", what, f"The default is {default.deliver_using!r}."))
     if not isinstance(commit, bool | str) or commit == "":
         what = f"must be True, False or the alias of a database, not {commit!r}"
-        faults.append(Fault(f"{where}['ON_COMMIT']", what, "True waits for the commit of the default database."))
+        faults.append(
+            Fault(
+                f"{where}['ON_COMMIT']",
+                what,
+                'True waits for the commit of the default database, "outbox" goes with it.',
+            )
+        )
     return MailConf(deliver, commit)
 
 

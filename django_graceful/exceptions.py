@@ -34,6 +34,10 @@ class QueueFull(GracefulError):
     """``LENGTH`` items wait already and no room came within ``PUSH_TIMEOUT`` seconds; nothing was pushed."""
 
 
+class OutboxUnavailable(GracefulError):
+    """The database of this transaction has no table for the outbox, or does not take part; nothing was pushed."""
+
+
 class UnknownQueue(GracefulError, LookupError):
     """No queue of that name is declared in any app's ``queues.py``."""
 

@@ -65,7 +65,9 @@ UNTIL_FINISHED: Final = 2
 RUN_ONCE: Final = 4
 #: The item's meta has a ``timeout`` (seconds) of its own, instead of its queue's.
 TIMED: Final = 8
-KNOWN_FLAGS: Final = UNIQUE | UNTIL_FINISHED | RUN_ONCE | TIMED
+#: The item comes from the outbox: its store takes it in once, however often it is handed over.
+OUTBOX: Final = 16
+KNOWN_FLAGS: Final = UNIQUE | UNTIL_FINISHED | RUN_ONCE | TIMED | OUTBOX
 
 
 class State(StrEnum):
@@ -128,7 +130,6 @@ def micros(seconds: float) -> int:
 @dataclass(slots=True)
 class Item:
     """One piece of work, decoded for people and handlers; a copy: changing it changes nothing in the store.
-
     Times are seconds since the epoch. (Not frozen: that would make decoding three times slower.)
     """
 

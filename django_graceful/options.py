@@ -56,6 +56,8 @@ class Options:
     #: False: an item that was interrupted or whose worker died is set aside as dead, never run again by itself.
     rerun: bool = True
     store: str = "default"
+    #: Write what is pushed in a transaction into it: of the default database, or of the one named.
+    outbox: bool | str = False
     #: Run the handler inside ``push``: for tests.
     immediate: bool = False
 
@@ -129,6 +131,12 @@ def _name(value: Any) -> Any:
     return value
 
 
+def _yes_no_or_name(value: Any) -> Any:
+    if not isinstance(value, bool | str) or value == "":
+        raise ValueError(f"must be True, False or the alias of a database, not {value!r}")
+    return value
+
+
 _CONVERT: dict[str, Convert] = {
     "max_workers": whole(1, 1000),
     "threads": whole(1, MOST_THREADS),
@@ -143,6 +151,7 @@ _CONVERT: dict[str, Convert] = {
     "priority": whole(-100, 100),
     "rerun": one_of(True, False),
     "store": _name,
+    "outbox": _yes_no_or_name,
     "immediate": one_of(True, False),
 }
 

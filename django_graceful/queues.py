@@ -47,6 +47,7 @@ class PushOptions(TypedDict, total=False):
     key: str | int | None
     timeout: float | timedelta | None
     on_commit: bool | str
+    outbox: bool | str | None
 
 
 class Queue(Cancellable, Generic[Handler]):
@@ -94,6 +95,7 @@ class Queue(Cancellable, Generic[Handler]):
         key: str | int | None = None,
         timeout: float | timedelta | None = None,
         on_commit: bool | str = False,
+        outbox: bool | str | None = None,
     ) -> str:
         """Queue one piece of work and return its item's id.
 
@@ -108,12 +110,17 @@ class Queue(Cancellable, Generic[Handler]):
         transaction commits, and not at all when it rolls back; outside a transaction it pushes now. An error of that
         late push is raised by the ``atomic`` block, after the commit.
 
+        ``outbox=True`` (or a database alias; None: as the queue says) writes the item into the transaction instead: it
+        is queued exactly when that commits, whoever is killed when, by a runner if need be, and nothing is raised after
+        the commit. Outside a transaction it pushes now. See :mod:`django_graceful.outbox`.
+
         Raises :class:`~django_graceful.exceptions.PayloadError`, :class:`~django_graceful.exceptions.PayloadTooLarge`,
         :class:`~django_graceful.exceptions.QueueFull` (after ``PUSH_TIMEOUT`` seconds at most),
-        :class:`~django_graceful.exceptions.StoreUnavailable`, and ``TypeError`` or ``ValueError`` for the other
+        :class:`~django_graceful.exceptions.StoreUnavailable`,
+        :class:`~django_graceful.exceptions.OutboxUnavailable`, and ``TypeError`` or ``ValueError`` for the other
         arguments; nothing was pushed then. Works during shutdown as at any other time.
         """
-        return self._push((payload,), Terms(delay, priority, key, timeout), on_commit)[0]
+        return self._push((payload,), Terms(delay, priority, key, timeout), on_commit, outbox)[0]
 
     def push_many(
         self,
@@ -124,6 +131,7 @@ class Queue(Cancellable, Generic[Handler]):
         key: str | int | None = None,
         timeout: float | timedelta | None = None,
         on_commit: bool | str = False,
+        outbox: bool | str | None = None,
     ) -> list[str]:
         """Queue many pieces of work in one write, all or none; their ids in order.
 
@@ -132,7 +140,7 @@ class Queue(Cancellable, Generic[Handler]):
         """
         if isinstance(payloads, str | bytes | dict):
             raise TypeError(f"push_many takes a list of payloads, not one {type(payloads).__name__}: use push")
-        return self._push(payloads, Terms(delay, priority, key, timeout), on_commit)
+        return self._push(payloads, Terms(delay, priority, key, timeout), on_commit, outbox)
 
     async def apush(self, payload: Any = None, **options: Unpack[PushOptions]) -> str:
         """:meth:`push` for async code; a full queue makes it wait without blocking the event loop."""
@@ -148,13 +156,37 @@ class Queue(Cancellable, Generic[Handler]):
             plan = self._cached = make_plan(conf, self.options_under(conf))
         return plan
 
-    def _push(self, payloads: Iterable[Any], terms: Terms, on_commit: bool | str) -> list[str]:
+    def _push(
+        self, payloads: Iterable[Any], terms: Terms, on_commit: bool | str, outbox: bool | str | None
+    ) -> list[str]:
         plan = self._plan()
         records = encode(payloads, plan, terms, self._key_of)
         if not records:
             return []
         step = partial(self._run_now if plan.options.immediate else self._store, records, plan)
-        return [i.hex() for i in (defer(on_commit, records, step) if on_commit else step())]
+        if outbox if outbox is not None else plan.options.outbox:
+            named = plan.options.outbox if outbox in (None, True) else False
+            ids = self._push_out(records, plan, step, on_commit, named or outbox or False)
+        else:
+            ids = defer(on_commit, records, step) if on_commit else step()
+        return [i.hex() for i in ids]
+
+    def _push_out(
+        self,
+        records: list[bytes],
+        plan: Plan,
+        step: Callable[[], list[bytes]],
+        on_commit: bool | str,
+        outbox: bool | str,
+    ) -> list[bytes]:
+        from django_graceful.outbox import writing
+
+        using, options = writing.database(outbox, on_commit), plan.options
+        if options.immediate or not writing.wanted(using, plan.conf, options.store):
+            return defer(using, records, step)
+        home = plan.conf.store(options.store).home
+        told = partial(announce, self)
+        return writing.write(self.name, records, store=home, limit=plan.limit, using=using, told=told)
 
     def _key_of(self, payload: Any, given: str | int | None, unique: bool) -> str:
         if given is None and self.key is None:

@@ -18,6 +18,7 @@ from django_graceful.runner.handing import NO_HANDLER, Crew
 from django_graceful.runner.handle import Handle, Stage
 from django_graceful.runner.premises import Premises, open_premises
 from django_graceful.runner.pump import Pump
+from django_graceful.runner.sweeping import Sweeping
 from django_graceful.runner.tally import Tally, item_id
 from django_graceful.schedule.running import plans_for
 from django_graceful.stores.base import StoreOwner
@@ -42,6 +43,7 @@ class Estate:
         self._premises: list[Premises] = []
         self._servers: list[ControlServer] = []
         self.pumps: list[Pump] = []
+        self._sweeping: Sweeping | None = None
         #: What the stores hold at the end, in words.
         self.left = ""
         try:
@@ -72,9 +74,14 @@ class Estate:
             self._servers.append(server)
             pump.kick()
             await premises.appear(calls)
+        if self._premises:
+            kick = partial(self.each, lambda pump: pump.kick())
+            self._sweeping = Sweeping(crew.nursery, self._premises[0].slates.path, kick)
 
     async def close(self) -> None:
-        """Close the control sockets, write everything down with sync, close the stores."""
+        """Let the sweeper end, close the control sockets, write everything down with sync, close the stores."""
+        if self._sweeping is not None:
+            self._sweeping.close()
         for premises, server in zip(self._premises, self._servers, strict=True):
             await premises.vanish()
             await server.close()
@@ -96,8 +103,9 @@ class Estate:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left that could run now."""
-        return all(pump.empty for pump in self.pumps)
+        """Whether nothing is left that could run now, also in an outbox."""
+        swept = self._sweeping is None or self._sweeping.caught_up
+        return swept and all(pump.empty for pump in self.pumps)
 
     @property
     def workers(self) -> list[Handle]:

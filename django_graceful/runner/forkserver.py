@@ -7,7 +7,8 @@ keeps its number until it is reaped, and its group is killed before that. Being 
 dead worker's jobs had started elsewhere, and ends what of it carries that worker's mark. So whatever a handler left
 behind ends with the worker, and everything ends with the master (promise P5).
 
-Conversation (JSON in ``SOCK_SEQPACKET``): ``{"spawn": name, "slate": path}`` with two descriptors (socket, tokens) →
+Conversation (JSON in ``SOCK_SEQPACKET``): ``{"spawn": name, "slate": path, "kind": "work"}`` with two descriptors
+(socket, tokens), or kind ``sweep`` (the sweeper of the outboxes) with one (socket) →
 ``{"spawned": name, "pid": …}`` with a pidfd, or ``{"failed": name, "reason": …}``; ``{"kill": pid}``; later
 ``{"exited": pid, "status": …}``.
 """
@@ -30,6 +31,7 @@ from django.db import connections
 
 from django_graceful import descendants, stacks
 from django_graceful.runner.stopping import QUIET
+from django_graceful.outbox.sweeper import sweep
 from django_graceful.runner.worker import prepare_to_serve, work
 
 logger = logging.getLogger("django_graceful.runner")
@@ -93,10 +95,10 @@ class _ForkServer:
         if "kill" in order:
             self._kill(order["kill"])
         else:
-            self._spawn(order["spawn"], Path(order["slate"]), fds)
+            self._spawn(order["spawn"], Path(order["slate"]), fds, order["kind"])
         return True
 
-    def _spawn(self, name: str, slate: Path, fds: list[int]) -> None:
+    def _spawn(self, name: str, slate: Path, fds: list[int], kind: str) -> None:
         parent = os.getpid()
         try:
             mark = descendants.worker_mark(slate.parent.parent, name)
@@ -106,7 +108,7 @@ class _ForkServer:
             _close_all(fds)
             return
         if pid == 0:
-            self._become_worker(parent, mark, slate, fds)
+            self._become_worker(parent, mark, slate, fds, kind)
         with suppress(OSError):  # the child does it too; whoever comes first
             os.setpgid(pid, pid)
         _close_all(fds)
@@ -116,7 +118,7 @@ class _ForkServer:
         with suppress(BrokenPipeError, ConnectionError):
             socket.send_fds(self._orders, [json.dumps({"spawned": name, "pid": pid}).encode()], [pidfd])
 
-    def _become_worker(self, parent: int, mark: str, slate: Path, fds: list[int]) -> NoReturn:
+    def _become_worker(self, parent: int, mark: str, slate: Path, fds: list[int], kind: str) -> NoReturn:
         code = 70
         try:
             os.setpgid(0, 0)
@@ -125,7 +127,8 @@ class _ForkServer:
             _close_all(list(self._children))
             descendants.become(mark)
             descendants.adopt()
-            code = work(socket.socket(fileno=fds[0]), fds[1], slate)
+            sock = socket.socket(fileno=fds[0])
+            code = sweep(sock) if kind == "sweep" else work(sock, fds[1], slate)
         except BaseException:
             logger.critical("worker %s ended with an error of its own", slate.name, exc_info=True)
         finally:

@@ -57,14 +57,16 @@ class Nursery:
         self._lost = lost
         asyncio.get_running_loop().add_reader(self._orders, self._hear)
 
-    def spawn(self, name: str, slate: Path, fds: list[int], child: Child) -> None:
-        """Order a worker with these descriptors (copied; the caller closes its own).
+    def spawn(self, name: str, slate: Path, fds: list[int], child: Child, kind: str = "work") -> None:
+        """Order a worker, or a sweeper (``kind``: "sweep"), with these descriptors (copied; the caller closes its own).
 
         When the fork server is gone the child hears that it has exited.
         """
         self._waiting[name] = child
         with suppress(OSError):  # its end is told by the end of the stream
-            socket.send_fds(self._orders, [json.dumps({"spawn": name, "slate": str(slate)}).encode()], fds)
+            socket.send_fds(
+                self._orders, [json.dumps({"spawn": name, "slate": str(slate), "kind": kind}).encode()], fds
+            )
 
     def kill(self, pid: int) -> None:
         """SIGKILL to the worker's process group, unless it is gone."""

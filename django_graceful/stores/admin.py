@@ -129,6 +129,13 @@ class StoreAdmin(ABC):
         """
 
     @abstractmethod
+    def forget_handovers(self, age: float) -> int:
+        """Forget a stretch of what came from an outbox and was last handed over ``age`` seconds ago or earlier.
+
+        How many of them; 0: there are no more. Whoever asks makes sure that nobody hands these over again.
+        """
+
+    @abstractmethod
     def check(self) -> list[Problem]:
         """Compare everything with everything: counts, keys, index, leases. Slow with many items; changes nothing."""
 

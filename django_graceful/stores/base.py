@@ -222,6 +222,13 @@ class Store(ABC):
         Never needs a runner.
         """
 
+    def hand_over(self, queue: str, records: Sequence[bytes], limit: int = 0) -> None:
+        """Keep records of an outbox: as :meth:`push`, to where every handover of them is seen by the same owner.
+
+        One that was handed over before changes nothing, also when its item has ended since.
+        """
+        self.push(queue, records, limit)
+
     @abstractmethod
     def admin(self, *, alone: bool = False) -> AbstractContextManager[StoreAdmin]:
         """The owner's desk, for the length of a ``with`` block.

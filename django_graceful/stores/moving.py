@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from django_graceful.items import State
+from django_graceful.outbox.writing import unmarked
 from django_graceful.stores.base import StoreOwner
 
 #: Items that are moved in one go.
@@ -39,7 +40,7 @@ def move(source: StoreOwner, target: StoreOwner, queue: str, said: Callable[[int
             if state in _ASIDE:
                 target.set_aside(queue, state, kept)
             else:
-                ids = target.push(queue, [one.form for one in kept])
+                ids = target.push(queue, [unmarked(one.form) for one in kept])
                 merged += sum(known.hex() != one.id for known, one in zip(ids, kept, strict=True))
             gone = source.discard(queue, state, [one.id for one in kept])
             moved[state] += gone

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from django_graceful.exceptions import StoreUnavailable
-from django_graceful.items import UNIQUE, Outcome, State, encode_record, new_id
+from django_graceful.items import OUTBOX, UNIQUE, Outcome, State, encode_record, new_id
 from django_graceful.stores import get_store
 from django_graceful.stores.base import Ending, StoreOwner
 from django_graceful.stores.leveldb.store import LevelDBStore
@@ -117,6 +117,18 @@ def test_there_and_back_again_nothing_has_changed() -> None:
     run("--from", "default", "--to", "redis")
     run("--from", "redis", "--to", "default")
     assert everything("default") == before
+
+
+@pytest.mark.usefixtures("stores")
+def test_what_came_from_an_outbox_moves_back_to_a_store_that_knows_it() -> None:
+    owner = own("default")
+    owner.push("q", [record("x", flags=OUTBOX)])
+    owner.close()
+    run("--from", "default", "--to", "redis")
+    run("--from", "redis", "--to", "default")
+    owner = own("default")
+    assert [lease.record[-3:] for lease in owner.lease("q", 9, "w")] == [b'"x"']
+    owner.close()
 
 
 @pytest.mark.parametrize("after", ["push", "set_aside", "discard"])

@@ -12,7 +12,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 from redis.crc import key_slot
 
-from django_graceful.items import UNIQUE, UNTIL_FINISHED, Outcome, State
+from django_graceful.items import OUTBOX, UNIQUE, UNTIL_FINISHED, Outcome, State
 from django_graceful.stores.base import Tick
 from django_graceful.stores.redis.line import Line
 from tests.redis.kit import RedisKit, server
@@ -35,6 +35,7 @@ def everything_happens(kit: RedisKit) -> None:
         kit.push("a", "b", queue=queue, key="k", flags=UNIQUE)
         kit.push("f", queue=queue, key="f", flags=UNIQUE | UNTIL_FINISHED)
         owner.push(queue, [b"unreadable"])
+        kit.push("out", queue=queue, flags=OUTBOX)
         first, second, third, fourth, fifth, *rest = kit.lease(9, queue=queue)
         kit.push("younger", queue=queue, key="k", flags=UNIQUE)
         kit.lease(9, queue=queue)
@@ -69,6 +70,7 @@ def everything_happens(kit: RedisKit) -> None:
         owner.resume(queue)
     owner.counts()
     owner.sweep()
+    owner.forget_handovers(5)
     assert owner.check() == []
     kit.lease(5)
     kit.reopen()

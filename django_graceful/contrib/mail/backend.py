@@ -35,11 +35,14 @@ from django_graceful.contrib.mail.loop import handled_record, refusal, warn
 from django_graceful.contrib.mail.mailers import configured, mailer_problem
 from django_graceful.contrib.mail.queues import mail
 from django_graceful.contrib.mail.restored import Restored
+from django_graceful.outbox import read_on_commit
+from django_graceful.queues import PushOptions
 
 
 class EmailBackend(BaseEmailBackend):
     """Queues every message. Options: ``deliver_using``, an alias of ``MAILERS``; ``on_commit``, True (wait for the
-    transaction of the default database), a database alias, or False.
+    transaction of the default database), a database alias, False, or ``"outbox"`` (``"outbox:<alias>"``): the message
+    is written into that transaction and queued exactly when it commits, whoever is killed (see the outbox).
 
     Raises ``InvalidMailer`` (``ImproperlyConfigured``) for unknown options and for a ``deliver_using`` that is missing,
     unknown, or queues again. A message can not carry a user name and password of its own.
@@ -60,7 +63,8 @@ class EmailBackend(BaseEmailBackend):
         super().__init__(**kwargs)
         self.fail_silently = fail_silently
         self.deliver_using = deliver_using
-        self.on_commit = get_conf().mail.on_commit if on_commit is None else on_commit
+        given = get_conf().mail.on_commit if on_commit is None else on_commit
+        self.on_commit, self.outbox = read_on_commit(given)
         self._check(kwargs.get("alias"))
 
     def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
@@ -87,18 +91,26 @@ class EmailBackend(BaseEmailBackend):
 
     def _queue(self, messages: list[EmailMessage], database: str) -> None:
         payloads = [encode(message, self.deliver_using) for message in messages]
-        mail.push_many(payloads, on_commit=database or False)
+        mail.push_many(payloads, **self._waiting(database))
 
     def _queue_silently(self, messages: list[EmailMessage], database: str) -> None:
         payloads = [encode(message, self.deliver_using) for message in messages]
-        if database:
-            transaction.on_commit(partial(_survives, mail.push_many, payloads), using=database)
+        if database and not self.outbox and not mail.options.outbox:
+            push = partial(mail.push_many, payloads, outbox=False)
+            transaction.on_commit(partial(_survives, push), using=database)
         else:
-            mail.push_many(payloads)
+            mail.push_many(payloads, **self._waiting(database))
+
+    def _waiting(self, database: str) -> PushOptions:
+        """How a push waits for that database. For none it does not, whatever the queue says."""
+        if not database:
+            return {"outbox": False}
+        return {"outbox": database} if self.outbox else {"on_commit": database}
 
     def _database(self) -> str:
         """The alias of the database whose transaction is open and to be waited for; empty when there is none."""
-        alias = DEFAULT_DB_ALIAS if self.on_commit is True else self.on_commit
+        named = self.outbox or self.on_commit
+        alias = DEFAULT_DB_ALIAS if named is True else named
         # asking the connection itself connects to nothing: mail goes out when the database is down
         return alias if alias and connections[alias].in_atomic_block else ""
 

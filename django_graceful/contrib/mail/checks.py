@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from django_graceful.conf import get_conf
 from django_graceful.contrib.mail.mailers import configured, is_queued, mailer_problem
 from django_graceful.options import nearest
+from django_graceful.outbox import read_on_commit
 
 _OURS = "'django_graceful.contrib.mail.backend.EmailBackend'"
 
@@ -46,9 +47,10 @@ def _check_mailer(
 
 
 def _check_commit(on_commit: bool | str, where: str) -> list[CheckMessage]:
-    if isinstance(on_commit, bool) or on_commit in settings.DATABASES:
+    named = [alias for alias in read_on_commit(on_commit) if isinstance(alias, str)]
+    if not named or named[0] in settings.DATABASES:
         return []
-    what = f"{where}: on_commit names {on_commit!r}{nearest(str(on_commit), settings.DATABASES)}, no database."
+    what = f"{where}: on_commit names {named[0]!r}{nearest(named[0], settings.DATABASES)}, no database."
     return [Error(what, hint="True stands for the default database.", id="graceful.mail.E004")]
 
 

@@ -28,6 +28,9 @@ SEGMENT: Final = b"B"
 #: What is kept of a schedule, and how its last run ended.
 SCHEDULE: Final = b"H"
 RAN: Final = b"J"
+#: When an item of the outbox was last handed over, by its id; and the same by that time, for forgetting it.
+HANDED: Final = b"G"
+HANDED_AT: Final = b"O"
 
 VERSION: Final = META + b"version"
 EPOCH: Final = META + b"epoch"
@@ -127,6 +130,11 @@ def execution_of(key: bytes) -> int:
 def expiry(time: int, item_id: bytes) -> bytes:
     """Where it is written that the result of an item expires at ``time`` (µs)."""
     return EXPIRY + _U64.pack(time) + item_id
+
+
+def handed_at(time: int, item_id: bytes = b"") -> bytes:
+    """Where it is written that an item was handed over at ``time`` (µs)."""
+    return HANDED_AT + _U64.pack(time) + item_id
 
 
 def beyond(prefix: bytes) -> bytes:

@@ -20,6 +20,7 @@ from django_graceful.stores.engine import due, finishing, keys, moving, recovery
 from django_graceful.stores.engine.cancelling import Cancelling
 from django_graceful.stores.engine.core import Core
 from django_graceful.stores.engine.desk import Desk
+from django_graceful.stores.engine.handovers import Handovers
 from django_graceful.stores.engine.keeping import Housekeeping
 from django_graceful.stores.engine.kv import KV
 from django_graceful.stores.engine.leasing import Leasing
@@ -72,6 +73,7 @@ class Engine(Served, StoreOwner):
         self._views = Views(core, self._desk)
         self._keeping = Housekeeping(core)
         self._timing = Timing(core, self._desk)
+        self._handovers = Handovers(core)
         self._leasing = Leasing(core, epoch)
         self.notices += recovery.recover(core, witness, max_crashes)
         self._leasing.load_heads()

@@ -12,6 +12,7 @@ from django_graceful.stores.engine import checkup
 from django_graceful.stores.engine.cancelling import Cancelling
 from django_graceful.stores.engine.core import Core
 from django_graceful.stores.engine.desk import Desk
+from django_graceful.stores.engine.handovers import Handovers
 from django_graceful.stores.engine.keeping import Housekeeping
 from django_graceful.stores.engine.leasing import Leasing
 from django_graceful.stores.engine.timing import Timing
@@ -38,6 +39,7 @@ class Served(StoreAdmin):
     _cancelling: Cancelling
     _views: Views
     _keeping: Housekeeping
+    _handovers: Handovers
     _leasing: Leasing
     _timing: Timing
 
@@ -96,6 +98,9 @@ class Served(StoreAdmin):
 
     def tick(self, tick: Tick) -> Ticked:
         return self._timing.tick(tick)
+    def forget_handovers(self, age: float) -> int:
+        self._take_in_all()
+        return self._handovers.forget(age)
 
     def check(self) -> list[Problem]:
         self._take_in_all()

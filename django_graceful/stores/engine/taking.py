@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from django_graceful.items import FORMAT, HEADER, RUN_ONCE, decode_header, decode_meta, micros
-from django_graceful.stores.engine import counters, keys, records
+from django_graceful.items import FORMAT, HEADER, OUTBOX, RUN_ONCE, decode_header, decode_meta, micros
+from django_graceful.stores.engine import counters, handovers, keys, records
 from django_graceful.stores.engine.core import Core, Step
 from django_graceful.stores.engine.fates import LONGEST
 from django_graceful.stores.engine.heads import Entry
@@ -61,7 +61,8 @@ def _take_any(step: Step, lane: Lane, record: bytes, sequence: int, now: int) ->
         tally[counters.PUSHED] += 1
         return step.bury(lane, record, reason, sequence)
     item_id, ukey = record[records.ID], records.unique_key(lane.number, record)
-    known = item_id if step.get(keys.INDEX + item_id) else holder(step, ukey)
+    again = bool(record[1] & OUTBOX) and handovers.note(step, item_id, now)
+    known = item_id if again or step.get(keys.INDEX + item_id) else holder(step, ukey)
     if known:
         tally[counters.DUPLICATES] += 1
         if known != item_id:

@@ -94,6 +94,7 @@ class ControlClient(StoreAdmin):
     result = _remote(StoreAdmin.result)
     schedules = _remote(StoreAdmin.schedules)
     tick = _remote(StoreAdmin.tick)
+    forget_handovers = _remote(StoreAdmin.forget_handovers)
     check = _remote(StoreAdmin.check)
     repair = _remote(StoreAdmin.repair)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django_graceful.items import State
+from django_graceful.items import State, micros
 from django_graceful.stores.admin import StoreAdmin
+from django_graceful.stores.engine.handovers import STRETCH
 from django_graceful.stores.redis import checkup, timing
 from django_graceful.stores.redis.line import Line
 from django_graceful.stores.redis.orders import Orders
@@ -83,6 +84,9 @@ class RedisDesk(StoreAdmin):
         said = timing.tick(self.line, tick)
         self.changed(tick.queue)
         return said
+
+    def forget_handovers(self, age: float) -> int:
+        return sum(self.line.each_queue("forget", micros(age), STRETCH).values())
 
     def check(self) -> list[Problem]:
         return checkup.check(self.line)

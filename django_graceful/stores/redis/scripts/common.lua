@@ -16,6 +16,7 @@
 --   :unique      hash   unique key -> id of the item that has it
 --   :busy        hash   unique key -> id of the item of that key that runs
 --   :passed      hash   unique key -> members of :parked that wait for its run to end
+--   :handed      zset   ids that came from an outbox, score: when they were last handed over
 --   :wishes      hash   execution -> asked at, stopping at, killed at (doubles, 0: not yet) .. JSON of who and why
 --   :result:<id> string finished at, expires at (doubles) .. JSON
 --   :outcomes    hash   id -> how the item's last run ended that was asked to stop: letter, time, execution, wish
@@ -37,7 +38,7 @@ end
 local PLACE, MEMBER, HEADER = 10, 26, 46
 -- The first bytes of a record: version, flags, priority, attempt, crashes, lengths of key and meta, times, id.
 local FORM = "<BBhHHHI4i8i8c16"
-local UNIQUE, UNTIL_FINISHED = 1, 2
+local UNIQUE, UNTIL_FINISHED, OUTBOX = 1, 2, 16
 -- Arguments of one call: Lua's stack holds 8000.
 local MOST = 4000
 

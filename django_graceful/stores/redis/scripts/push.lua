@@ -8,7 +8,8 @@
 -- result    false: register the queue first, nothing was stored
 --           a number: the queue is full, so many wait, nothing was stored
 --           text: empty when all are new, else the ids they are known by, 16 bytes each
--- invariant An id is stored once. A unique key and its item are written together.
+-- invariant An id is stored once. A unique key and its item are written together, and so are an item of an outbox and
+--           the note that it was handed over: with that note, it is not new, also when it has ended since.
 
 local meta, items, unique = queue .. ":meta", queue .. ":items", queue .. ":unique"
 if not redis.call("HGET", meta, "number") then
@@ -19,12 +20,16 @@ if not redis.call("HGET", meta, "number") then
 end
 
 local values, ids, keys, dues, priorities, retried = pieces(ARGV[5]), {}, {}, {}, {}, {}
+local handed = {}
 for i, value in ipairs(values) do
   if string.byte(value) == 0 then
     ids[i], priorities[i] = string.sub(value, 2, 17), 0
   else
     local _, flags, priority, attempt, _, key, _, _, not_before, id = struct.unpack(FORM, value)
     ids[i], priorities[i], dues[i], retried[i] = id, priority, not_before, attempt > 0
+    if bit_of(flags, OUTBOX) then
+      handed[i] = true
+    end
     if bit_of(flags, UNIQUE) then
       keys[i] = string.sub(value, HEADER + 1, HEADER + key)
     end
@@ -35,7 +40,7 @@ local known, taken, seen, answers = fetch(items, ids), {}, {}, {}
 local fresh, sealed, spare = 0, 0, 1
 for i, value in ipairs(values) do
   local id, key = ids[i], keys[i]
-  local holder = known[i] or seen[id]
+  local holder = known[i] or seen[id] or handed[i] and redis.call("ZSCORE", queue .. ":handed", id)
   if not dues[i] then
     if holder then
       id = string.sub(ARGV[6], spare, spare + 15)
@@ -71,12 +76,18 @@ if limit > 0 and fresh > 0 and redis.call("HLEN", items) + fresh > limit then
   end
 end
 
-local stored, ready, delayed, dead, holders = {}, {}, { {}, {} }, {}, {}
+local stored, ready, delayed, dead, holders, notes = {}, {}, { {}, {} }, {}, {}, {}
 local sequence = 0
 if fresh + sealed > 0 then
   sequence = redis.call("HINCRBY", meta, "sequence", fresh + sealed) - fresh - sealed
 end
 local soonest = nil
+for i = 1, #ids do
+  if handed[i] then
+    notes[#notes + 1] = now
+    notes[#notes + 1] = ids[i]
+  end
+end
 for i, value in ipairs(values) do
   if value then
     local id = answers[i]
@@ -111,6 +122,7 @@ bulk("ZADD", queue .. ":scheduled", delayed[1])
 bulk("ZADD", queue .. ":retrying", delayed[2])
 bulk("ZADD", queue .. ":dead", dead)
 bulk("HSET", unique, holders)
+bulk("ZADD", queue .. ":handed", notes)
 count("died", sealed)
 count("duplicates", #values - fresh - sealed)
 if wake then

@@ -30,8 +30,8 @@ from typing import Any, NoReturn
 from django.db import connections
 
 from django_graceful import descendants, stacks
-from django_graceful.runner.stopping import QUIET
 from django_graceful.outbox.sweeper import sweep
+from django_graceful.runner.stopping import QUIET
 from django_graceful.runner.worker import prepare_to_serve, work
 
 logger = logging.getLogger("django_graceful.runner")

@@ -115,6 +115,7 @@ class FakeAdmin(StoreAdmin):
     def tick(self, tick: Tick) -> Ticked:
         self._note("tick", tick)
         return Ticked.BUSY
+
     def forget_handovers(self, age: float) -> int:
         self._note("forget_handovers", age)
         return 5

@@ -98,6 +98,7 @@ class Served(StoreAdmin):
 
     def tick(self, tick: Tick) -> Ticked:
         return self._timing.tick(tick)
+
     def forget_handovers(self, age: float) -> int:
         self._take_in_all()
         return self._handovers.forget(age)

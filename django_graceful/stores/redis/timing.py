@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django_graceful.stores.redis.line import Line
 from django_graceful.stores.redis.packing import join, split
-from django_graceful.stores.redis.views import item_id
-from django_graceful.stores.values import Planned, Tick, Ticked
+from django_graceful.stores.values import Planned, Tick, Ticked, item_id
 
 
 def schedules(line: Line) -> list[Planned]:

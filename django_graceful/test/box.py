@@ -12,7 +12,7 @@ from unittest.mock import ANY
 from asgiref.sync import sync_to_async
 
 from django_graceful import nodes
-from django_graceful.items import State, micros
+from django_graceful.items import State
 from django_graceful.queues import Queue, get_queue
 from django_graceful.runner.wire import Unit
 from django_graceful.stores import stores_made_by
@@ -99,7 +99,7 @@ class QueueBox:
         wait = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         if wait < 0:
             raise ValueError(f"time goes forward only, not by {wait:g} s")
-        self._stock.clock.at += micros(wait)
+        self._stock.clock.at += round(wait * 1e6)
 
     def run_queued(
         self, *queues: Queue[Any] | str, ahead: bool = False, keep_errors: bool = False, limit: int = 1000

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
+from django.test import override_settings
 from django.utils import translation
 
 from django_graceful import BatchFailure, CancelProcess, Discard, Retry, current_process, get_queue, queue, signals
 from django_graceful.items import Outcome, State
+from django_graceful.stores import get_store
 from django_graceful.test import QueueBox
 from tests.testing.conftest import Handler
 
@@ -68,9 +70,11 @@ def test_retries_stand_still_until_somebody_travels(graceful_queues: QueueBox) -
     queue("jobs")(handler.handle).push(1)
     [ran] = graceful_queues.run_queued()
     assert (ran.outcome, ran.delay) == (Outcome.RETRY, 60)
-    graceful_queues.travel(59)
-    assert graceful_queues.run_queued() == []
+    graceful_queues.travel(57.7)
+    graceful_queues.travel(1.1)
     graceful_queues.travel(timedelta(seconds=1))
+    assert graceful_queues.run_queued() == []
+    graceful_queues.travel(0.2)
     assert outcomes(graceful_queues.run_queued()) == [(1, "done")]
 
 
@@ -108,6 +112,27 @@ def test_ahead_comes_to_the_last_attempt(graceful_queues: QueueBox) -> None:
     ]
     [dead] = graceful_queues.items(jobs, State.DEAD)
     assert len(dead.item.errors) == 3
+
+
+def test_queues_in_several_stores_run_together(graceful_queues: QueueBox) -> None:
+    stores = {name: {"BACKEND": "memory"} for name in ("default", "fast")}
+    with override_settings(GRACEFUL={"STORES": stores}):
+        here, there = queue("here")(Handler(Retry(10)).handle), queue("there", store="fast")(Handler().handle)
+        here.push(1)
+        there.push(2, delay=5)
+        assert outcomes(graceful_queues.run_queued(here, there, ahead=True)) == [(1, "retry"), (2, "done"), (1, "done")]
+
+
+def test_a_cancelled_item_does_not_run_and_a_paused_queue_neither(graceful_queues: QueueBox) -> None:
+    jobs = queue("jobs")(Handler().handle)
+    first, second = jobs.push(1), jobs.push(2, delay=3)
+    jobs.cancel(first)
+    with get_store().admin() as admin:
+        admin.pause("jobs")
+    assert graceful_queues.run_queued(ahead=True) == []
+    with pytest.raises(AssertionError, match="its queue is paused"):
+        graceful_queues.run_item(second)
+    assert [found.state for found in graceful_queues.items(jobs)] == [State.WAITING, State.CANCELLED]
 
 
 @pytest.mark.parametrize(

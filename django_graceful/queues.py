@@ -17,19 +17,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial, update_wrapper
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
 from django_graceful.cancelling import Cancellable
 from django_graceful.conf import Conf, get_conf
+from django_graceful.declaring import Declare, DeclareBatch
 from django_graceful.exceptions import PayloadError, UnknownQueue
 from django_graceful.options import Options, coerce, nearest
 from django_graceful.payloads import key_text, payload_key
 from django_graceful.pushing import Plan, Terms, announce, defer, encode, make_plan, push_patiently
 
-Handler = TypeVar("Handler", bound=Callable[..., Any])
+Payload_contra = TypeVar("Payload_contra", contravariant=True)
+P = TypeVar("P")
 
 #: The longest name of a queue, in characters.
 MAX_NAME = 100
@@ -50,10 +52,15 @@ class PushOptions(TypedDict, total=False):
     outbox: bool | str | None
 
 
-class Queue(Cancellable, Generic[Handler]):
-    """A named kind of work: one handler and its options. Made by :func:`queue`. Pickles and copies as its name."""
+class Queue(Cancellable, Generic[Payload_contra]):
+    """A named kind of work: one handler and its options. Made by :func:`queue`. Pickles and copies as its name.
 
-    def __init__(self, name: str, handler: Handler, declared: Options, key: Callable[[Any], Any] | None) -> None:
+    For type checkers it is a queue of what its handler takes, or of what is in the list that a batch handler takes.
+    """
+
+    def __init__(
+        self, name: str, handler: Callable[..., Any], declared: Options, key: Callable[[Any], Any] | None
+    ) -> None:
         update_wrapper(self, handler, updated=())
         self.name = name
         self.handler = handler
@@ -86,6 +93,10 @@ class Queue(Cancellable, Generic[Handler]):
         except ValueError as error:
             raise ImproperlyConfigured(f"queue {self.name!r}, as GRACEFUL['QUEUES'] changes it: {error}") from None
 
+    @overload
+    def push(self: Queue[None], payload: None = None, **options: Unpack[PushOptions]) -> str: ...
+    @overload
+    def push(self, payload: Payload_contra, **options: Unpack[PushOptions]) -> str: ...
     def push(
         self,
         payload: Any = None,
@@ -124,7 +135,7 @@ class Queue(Cancellable, Generic[Handler]):
 
     def push_many(
         self,
-        payloads: Iterable[Any],
+        payloads: Iterable[Payload_contra],
         *,
         delay: float | timedelta | None = None,
         priority: int | None = None,
@@ -142,11 +153,15 @@ class Queue(Cancellable, Generic[Handler]):
             raise TypeError(f"push_many takes a list of payloads, not one {type(payloads).__name__}: use push")
         return self._push(payloads, Terms(delay, priority, key, timeout), on_commit, outbox)
 
+    @overload
+    async def apush(self: Queue[None], payload: None = None, **options: Unpack[PushOptions]) -> str: ...
+    @overload
+    async def apush(self, payload: Payload_contra, **options: Unpack[PushOptions]) -> str: ...
     async def apush(self, payload: Any = None, **options: Unpack[PushOptions]) -> str:
         """:meth:`push` for async code; a full queue makes it wait without blocking the event loop."""
         return await sync_to_async(self.push)(payload, **options)
 
-    async def apush_many(self, payloads: Iterable[Any], **options: Unpack[PushOptions]) -> list[str]:
+    async def apush_many(self, payloads: Iterable[Payload_contra], **options: Unpack[PushOptions]) -> list[str]:
         """:meth:`push_many` for async code."""
         return await sync_to_async(self.push_many)(payloads, **options)
 
@@ -210,11 +225,20 @@ class Queue(Cancellable, Generic[Handler]):
 
 
 @overload
-def queue(name: Handler, /) -> Queue[Handler]: ...
+def queue(name: Callable[[P], Any], /) -> Queue[P]: ...
 @overload
 def queue(
-    name: str | None = None, /, *, key: Callable[[Any], Any] | None = None, **options: Any
-) -> Callable[[Handler], Queue[Handler]]: ...
+    name: str | None = None,
+    /,
+    *,
+    batch_length: Literal[1] = 1,
+    key: Callable[[Any], Any] | None = None,
+    **options: Any,
+) -> Declare: ...
+@overload
+def queue(
+    name: str | None = None, /, *, batch_length: int, key: Callable[[Any], Any] | None = None, **options: Any
+) -> DeclareBatch: ...
 def queue(name: Any = None, /, *, key: Callable[[Any], Any] | None = None, **options: Any) -> Any:
     """Declare a queue; the decorated function (or method, or coroutine function) is its handler.
 
@@ -227,14 +251,15 @@ def queue(name: Any = None, /, *, key: Callable[[Any], Any] | None = None, **opt
     if callable(name):
         return queue()(name)
 
-    def declare(handler: Handler) -> Queue[Handler]:
+    def declare(handler: Any) -> Queue[Any]:
         function = handler.handler if isinstance(handler, Queue) else handler
         label = _check_label(name, function)
         other = _registry.get(label)
         if other is not None and _origin(other.handler) != _origin(function):
             both = f"{_origin(other.handler)} and {_origin(function)}"
             raise ImproperlyConfigured(f"two queues are named {label!r}: {both}")
-        _registry[label] = found = Queue(label, function, _read_options(label, options), key)
+        found: Queue[Any] = Queue(label, function, _read_options(label, options), key)
+        _registry[label] = found
         return found
 
     return declare

@@ -93,6 +93,7 @@ SITE_URL = os.environ.get("LICHTWAND_URL", "http://localhost:8000")
 STUDIO = "studio@lichtwand.example"
 DEFAULT_FROM_EMAIL = "Lichtwand <wall@lichtwand.example>"
 OUTBOX = VAR / "outbox.jsonl"
+WEBHOOKS = VAR / "webhooks.jsonl"
 _QUEUED = "django_graceful.contrib.mail.backend.EmailBackend"
 _SMTP = "django.core.mail.backends.smtp.EmailBackend"
 _SMTP_HOST, _SMTP_PORT = "127.0.0.1", int(os.environ.get("LICHTWAND_SMTP_PORT", "8025"))

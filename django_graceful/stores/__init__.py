@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -19,6 +19,10 @@ from django_graceful.conf import StoreConf, get_conf
 from django_graceful.stores.base import Store
 
 _stores: dict[str, Store] = {}
+#: Those that :func:`stores_made_by` keeps away, the outermost first.
+_outer: list[dict[str, Store]] = []
+#: What makes stores instead of the settings; None: nothing does.
+_maker: Callable[[StoreConf], Store] | None = None
 #: Reentrant: a signal handler that pushes may interrupt its thread in here.
 _lock = threading.RLock()
 
@@ -48,8 +52,28 @@ def close_stores() -> None:
         store.close()
 
 
+@contextmanager
+def stores_made_by(make: Callable[[StoreConf], Store]) -> Iterator[None]:
+    """For tests: until the end of the block, ``make`` gives every store of this process, of whatever kind the settings
+    say it is, also when they change. May be nested. Afterwards the stores are those of before.
+    """
+    global _maker
+    before = _maker
+    with _lock:
+        _outer.append(dict(_stores))
+        _stores.clear()
+        _maker = make
+    try:
+        yield
+    finally:
+        with _lock:
+            _stores.clear()
+            _stores.update(_outer.pop())
+            _maker = before
+
+
 def _make(conf: StoreConf) -> Store:
-    return _kind(conf)(conf)
+    return (_maker or _kind(conf))(conf)
 
 
 def _kind(conf: StoreConf) -> Callable[[StoreConf], Store]:
@@ -73,13 +97,16 @@ def _kind(conf: StoreConf) -> Callable[[StoreConf], Store]:
 def _forget() -> None:
     global _lock
     _lock = threading.RLock()
-    _stores.clear()
+    for stores in (_stores, *_outer):
+        stores.clear()
 
 
 def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == "GRACEFUL":
-        close_stores()
-        _stores.clear()
+        for stores in (_stores, *_outer):
+            for store in stores.values():
+                store.close()
+            stores.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

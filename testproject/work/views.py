@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -38,7 +39,7 @@ def push_tiny() -> None:
     tiny.push_many({"n": n} for n in range(TINY))
 
 
-def push_job(kind: Queue[Callable[..., None]]) -> None:
+def push_job(kind: Queue[dict[str, Any]]) -> None:
     """Queue one job of that kind and remember it for the page."""
     job = Job.objects.create(kind=kind.name)
     try:

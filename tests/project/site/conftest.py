@@ -21,6 +21,7 @@ def fresh(store_path: Path, settings: Any, tmp_path: Path, db: None) -> None:
     """Nothing that a test writes is there for the next one."""
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.OUTBOX = tmp_path / "outbox.jsonl"
+    settings.WEBHOOKS = tmp_path / "webhooks.jsonl"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from django.test import Client
 from PIL import Image
 
 from django_graceful import Discard, ProcessFailed
+from django_graceful.test import isolated_queues
+from testproject.demo.samples import SCENES
+from testproject.demo.site import hang_samples
 from testproject.wall.models import Photo
 from testproject.wall.queues import SIZE, make_thumbnail
 
@@ -29,6 +33,35 @@ def test_an_uploaded_photo_hangs_on_the_wall_and_queues_its_thumbnail(visit: Any
     assert page.redirect_chain == [("/", 302)]
     assert "Harbour" in page.text
     assert "The thumbnail is being made" in page.text
+
+
+def test_a_new_photo_tells_the_studio_and_the_webhook_each_in_an_item_of_its_own(
+    visit: Any, picture: Any, settings: Any
+) -> None:
+    with isolated_queues() as queues:
+        visit("/add/", {"title": "Harbour", "by": "Ada", "picture": picture})
+        queues.assert_pushed("notify", count=2)
+        assert [ran.outcome for ran in queues.run_queued("notify")] == ["done", "done"]
+        Photo.objects.get().save()
+        queues.run_queued("notify")
+    photo = Photo.objects.get()
+    (sent,) = mail.outbox
+    assert (sent.subject, sent.to) == ("Ada has hung up “Harbour”", [settings.STUDIO])
+    assert f"/photo/{photo.pk}/" in sent.body
+    (line,) = settings.WEBHOOKS.read_text().splitlines()
+    assert json.loads(line) == {"event": "photo.added", "photo": photo.pk, "title": "Harbour", "by": "Ada"}
+
+
+def test_the_sample_photos_get_thumbnails_and_tell_nobody(django_capture_on_commit_callbacks: Any) -> None:
+    with isolated_queues() as queues:
+        with django_capture_on_commit_callbacks(execute=True):
+            hang_samples()
+        queues.assert_pushed("thumbnails", count=len(SCENES))
+        queues.assert_not_pushed("notify")
+    newest = Photo.objects.first()
+    assert newest is not None
+    assert (Photo.objects.count(), newest.title) == (len(SCENES), SCENES[0].title)
+    assert newest.picture.name.endswith(".jpg")
 
 
 def test_the_job_makes_the_thumbnail_and_the_wall_shows_it(photo: Photo, settings: Any, client: Client) -> None:

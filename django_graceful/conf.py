@@ -18,7 +18,7 @@ from django.core.signals import setting_changed
 from django_graceful.options import OVERRIDES, coerce, nearest, one_of, optional, seconds, whole
 from django_graceful.store_conf import Fault, StoreConf, directory, read_stores, unknown_key
 
-__all__ = ["Conf", "Fault", "MailConf", "StoreConf", "get_conf", "read"]
+__all__ = ["Conf", "Fault", "MailConf", "MetricsConf", "StoreConf", "get_conf", "read"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -28,6 +28,13 @@ class MailConf:
     deliver_using: str = "django.core.mail.backends.smtp.EmailBackend"
     #: A database alias, or True for the default database.
     on_commit: bool | str = True
+
+
+@dataclass(slots=True, frozen=True)
+class MetricsConf:
+    """``METRICS``: the bearer token that opens the URL of the metrics (empty: nobody may read, None: everybody)."""
+
+    token: str | None = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,6 +61,7 @@ class Conf:
     #: How long ``graceful shutdown --web`` lets load balancers look before it stops the server.
     drain_delay: float = 0.0
     mail: MailConf = MailConf()
+    metrics: MetricsConf = MetricsConf()
 
     def store(self, alias: str) -> StoreConf:
         """The store of that alias; ``ImproperlyConfigured`` names the ones there are."""
@@ -82,7 +90,7 @@ _NUMBERS = {
     "DRAIN_DELAY": seconds(0),
 }
 _DEFAULTS = Conf()
-_TOP = ("STORES", "QUEUES", "MAIL", *_NUMBERS)
+_TOP = ("STORES", "QUEUES", "MAIL", "METRICS", *_NUMBERS)
 
 
 def read(raw: Any, base_dir: Any = None) -> tuple[Conf, list[Fault]]:
@@ -108,7 +116,8 @@ def read(raw: Any, base_dir: Any = None) -> tuple[Conf, list[Fault]]:
     aliases = [alias for alias in named if isinstance(alias, str)]
     queues = _read_queues(raw.get("QUEUES", {}), aliases, faults)
     mail = _read_mail(raw.get("MAIL", {}), faults)
-    return Conf(stores=stores, queues=queues, mail=mail, **values), faults
+    metrics = _read_metrics(raw.get("METRICS", {}), faults)
+    return Conf(stores=stores, queues=queues, mail=mail, metrics=metrics, **values), faults
 
 
 def _read_queues(raw: Any, aliases: Collection[str], faults: list[Fault]) -> dict[str, dict[str, Any]]:
@@ -155,6 +164,20 @@ def _read_mail(raw: Any, faults: list[Fault]) -> MailConf:
         what = f"must be True, False or the alias of a database, not {commit!r}"
         faults.append(Fault(f"{where}['ON_COMMIT']", what, "True waits for the commit of the default database."))
     return MailConf(deliver, commit)
+
+
+def _read_metrics(raw: Any, faults: list[Fault]) -> MetricsConf:
+    where, hint = "GRACEFUL['METRICS']", "For example: {'TOKEN': os.environ['METRICS_TOKEN']}."
+    if not isinstance(raw, Mapping):
+        faults.append(Fault(where, f"must be a dict, not {type(raw).__name__}", hint))
+        return MetricsConf()
+    faults.extend(unknown_key(where, key, ("TOKEN",)) for key in raw if key != "TOKEN")
+    token = raw.get("TOKEN", "")
+    if token is None or (isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token):
+        return MetricsConf(token)
+    what = "must be None, or text of printable ASCII characters without spaces, as a header can carry it"
+    faults.append(Fault(f"{where}['TOKEN']", what, hint))
+    return MetricsConf()
 
 
 _cached: Conf | None = None

@@ -85,4 +85,5 @@ def _waited(record: bytes, began: float) -> float:
     if len(record) < HEADER.size:
         return 0.0
     pushed, due = _TIMES.unpack_from(record, _TIMES_AT)
-    return max(0.0, began - (due or pushed) / 1e6)
+    since: int = due or pushed
+    return max(0.0, began - since / 1e6)

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.core.management.color import no_style
 
-from django_graceful.console import cancelling, items, moving, orders, overview, processes, restarting, upkeep
+from django_graceful.console import cancelling, items, metrics, moving, orders, overview, processes, restarting, upkeep
 from django_graceful.console.desks import Desks
 from django_graceful.console.report import Look, Subcommand
 from django_graceful.exceptions import GracefulError
@@ -20,6 +20,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "queues": overview.QUEUES,
     "processes": processes.PROCESSES,
     "items": items.ITEMS,
+    "metrics": metrics.METRICS,
     "cancel": cancelling.CANCEL,
     "pause": orders.PAUSE,
     "resume": orders.RESUME,

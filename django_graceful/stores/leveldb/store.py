@@ -7,7 +7,7 @@ command-line tool that finds no runner becomes the owner for a moment. LevelDB i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -77,7 +77,7 @@ class LevelDBStore(Store):
                     waiting += segments.segment_path(inbox, number).stat().st_size - taken
         return max(0, waiting)
 
-    def waiting(self, queues: Iterable[str]) -> dict[str, int]:
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
         """How many items of each of these queues wait, in the store or in the inbox. Asks nobody; raises ``OSError``
         and :class:`~django_graceful.exceptions.StoreUnavailable`.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from django_graceful.exceptions import StoreUnavailable
@@ -18,7 +18,7 @@ class Waiting:
         self._room = Room(store, BoardReader(store / NAME))
         self._lock = threading.Lock()
 
-    def look(self, queues: Iterable[str]) -> dict[str, int]:
+    def look(self, queues: Collection[str]) -> dict[str, int]:
         """How many items of each of these queues can run or will, as far as owner and producers have written it down.
 
         Raises ``OSError``, and :class:`~django_graceful.exceptions.StoreUnavailable` while another thread counts.
@@ -27,5 +27,7 @@ class Waiting:
             raise StoreUnavailable("another thread is counting what waits")
         try:
             return {queue: self._room.waiting(queue) for queue in queues}
+        except FileNotFoundError:  # nobody has ever pushed
+            return dict.fromkeys(queues, 0)
         finally:
             self._lock.release()

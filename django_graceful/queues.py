@@ -22,6 +22,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
+from django_graceful import tracing
 from django_graceful.cancelling import Cancellable
 from django_graceful.conf import Conf, get_conf
 from django_graceful.exceptions import PayloadError, UnknownQueue
@@ -147,6 +148,14 @@ class Queue(Cancellable, Generic[Handler]):
         return plan
 
     def _push(self, payloads: Iterable[Any], terms: Terms, on_commit: bool | str) -> list[str]:
+        tracer = tracing.tracer()
+        if tracer is None:
+            return self._put(payloads, terms, on_commit)
+        from django_graceful.tracing.pushes import pushed
+
+        return pushed(tracer, self.name, lambda trace: self._put(payloads, terms._replace(trace=trace), on_commit))
+
+    def _put(self, payloads: Iterable[Any], terms: Terms, on_commit: bool | str) -> list[str]:
         plan = self._plan()
         records = encode(payloads, plan, terms, self._key_of)
         if not records:

@@ -7,15 +7,27 @@ Whatever it raises is given back, ``SystemExit`` included; nothing gets past :me
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Protocol
 
 from django_graceful.exceptions import Cancelled
 from django_graceful.processes import entered
 from django_graceful.queues import Queue
 from django_graceful.runner.jobs import JobProcess
 from django_graceful.runner.stopping import Stopper
+from django_graceful.runner.wire import Unit
+
+
+class Runnable(Protocol):
+    """What can be called (:class:`~django_graceful.runner.executing.Execution`)."""
+
+    unit: Unit
+    queue: Queue[Any]
+
+    def handler(self) -> Callable[[Any], Any]:
+        """The handler, to be called once."""
 
 
 class Caller:
@@ -25,16 +37,14 @@ class Caller:
         self._stopper = stopper
         self._runner = runner
 
-    def call(
-        self, queue: Queue[Any], execution: int, process: JobProcess, argument: Any
-    ) -> tuple[Any, BaseException | None]:
-        """What the handler returned, or what it raised. ``execution`` is what a wish to stop would name."""
-        stopper = self._stopper
+    def call(self, run: Runnable, process: JobProcess, argument: Any) -> tuple[Any, BaseException | None]:
+        """What the handler returned, or what it raised."""
+        stopper, handler = self._stopper, run.handler()
         try:
-            stopper.begin(execution)
-            if queue.is_async:
-                return self._call_async(queue, process, argument), None
-            return copy_context().run(entered, process, queue.handler, argument), None
+            stopper.begin(run.unit.last)  # what a wish to stop would name
+            if run.queue.is_async:
+                return self._call_async(handler, process, argument), None
+            return copy_context().run(entered, process, handler, argument), None
         except BaseException as error:  # SystemExit of a job is the job's failure, not the worker's end
             return None, error
         finally:
@@ -43,13 +53,13 @@ class Caller:
             stopper.end()
             process.end()
 
-    def _call_async(self, queue: Queue[Any], process: JobProcess, argument: Any) -> Any:
+    def _call_async(self, handler: Callable[[Any], Any], process: JobProcess, argument: Any) -> Any:
         loop = self._runner.get_loop()
 
         async def body() -> Any:
             task = asyncio.current_task()
             assert task is not None
             self._stopper.watch(loop, task)
-            return await entered(process, queue.handler, argument)
+            return await entered(process, handler, argument)
 
         return self._runner.run(body(), context=copy_context())

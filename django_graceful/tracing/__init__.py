@@ -24,14 +24,18 @@ META: Final = "trace"
 
 _API: Final = "opentelemetry.trace"
 _NAME: Final = "django_graceful"
-#: The tracer of the provider that was asked last.
+#: The provider that was there last, and its tracer.
 _known: tuple[Any, Any] = (None, None)
+#: Where the API keeps the provider that was set: asking it looks into the environment each time that there is none.
+_SET: Final = "_TRACER_PROVIDER"
 
 
 def tracer() -> Any:
     """The tracer of this process (``opentelemetry.trace.Tracer``); None when no provider of tracers is set."""
     api = sys.modules.get(_API)
-    return None if api is None else _tracer_of(api)
+    if api is None or (_known[0] is not None and vars(api).get(_SET, api) is None):
+        return None
+    return _tracer_of(api)
 
 
 def _tracer_of(api: Any) -> Any:

@@ -20,7 +20,7 @@ from django_graceful.schedule.reading import read_schedules
 from django_graceful.schedule.spec import Schedule
 from django_graceful.store_conf import Fault, StoreConf, directory, read_stores, unknown_key
 
-__all__ = ["Conf", "Fault", "MailConf", "StoreConf", "get_conf", "read"]
+__all__ = ["Conf", "Fault", "MailConf", "MetricsConf", "StoreConf", "get_conf", "read"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -30,6 +30,13 @@ class MailConf:
     deliver_using: str = "django.core.mail.backends.smtp.EmailBackend"
     #: A database alias, or True for the default database; ``"outbox"``: see ``outbox.read_on_commit``.
     on_commit: bool | str = True
+
+
+@dataclass(slots=True, frozen=True)
+class MetricsConf:
+    """``METRICS``: the bearer token that opens the URL of the metrics (empty: nobody may read, None: everybody)."""
+
+    token: str | None = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,6 +65,7 @@ class Conf:
     mail: MailConf = MailConf()
     #: By name; those of the code are not among them.
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    metrics: MetricsConf = MetricsConf()
 
     def store(self, alias: str) -> StoreConf:
         """The store of that alias; ``ImproperlyConfigured`` names the ones there are."""
@@ -86,7 +94,7 @@ _NUMBERS = {
     "DRAIN_DELAY": seconds(0),
 }
 _DEFAULTS = Conf()
-_TOP = ("STORES", "QUEUES", "MAIL", "SCHEDULES", *_NUMBERS)
+_TOP = ("STORES", "QUEUES", "MAIL", "METRICS", "SCHEDULES", *_NUMBERS)
 
 
 def read(raw: Any, base_dir: Any = None, zone: str | None = "UTC") -> tuple[Conf, list[Fault]]:
@@ -113,8 +121,9 @@ def read(raw: Any, base_dir: Any = None, zone: str | None = "UTC") -> tuple[Conf
     aliases = [alias for alias in named if isinstance(alias, str)]
     queues = _read_queues(raw.get("QUEUES", {}), aliases, faults)
     mail = _read_mail(raw.get("MAIL", {}), faults)
+    metrics = _read_metrics(raw.get("METRICS", {}), faults)
     schedules = read_schedules(raw.get("SCHEDULES", {}), zone or "UTC", faults)
-    return Conf(stores=stores, queues=queues, mail=mail, schedules=schedules, **values), faults
+    return Conf(stores=stores, queues=queues, mail=mail, metrics=metrics, schedules=schedules, **values), faults
 
 
 def _read_queues(raw: Any, aliases: Collection[str], faults: list[Fault]) -> dict[str, dict[str, Any]]:
@@ -167,6 +176,20 @@ def _read_mail(raw: Any, faults: list[Fault]) -> MailConf:
             )
         )
     return MailConf(deliver, commit)
+
+
+def _read_metrics(raw: Any, faults: list[Fault]) -> MetricsConf:
+    where, hint = "GRACEFUL['METRICS']", "For example: {'TOKEN': os.environ['METRICS_TOKEN']}."
+    if not isinstance(raw, Mapping):
+        faults.append(Fault(where, f"must be a dict, not {type(raw).__name__}", hint))
+        return MetricsConf()
+    faults.extend(unknown_key(where, key, ("TOKEN",)) for key in raw if key != "TOKEN")
+    token = raw.get("TOKEN", "")
+    if token is None or (isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token):
+        return MetricsConf(token)
+    what = "must be None, or text of printable ASCII characters without spaces, as a header can carry it"
+    faults.append(Fault(f"{where}['TOKEN']", what, hint))
+    return MetricsConf()
 
 
 _cached: Conf | None = None

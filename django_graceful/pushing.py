@@ -33,6 +33,7 @@ from django_graceful.items import (
 )
 from django_graceful.options import Options, coerce, coerce_delay, is_whole
 from django_graceful.stores import get_store
+from django_graceful.tracing import META
 
 logger = logging.getLogger("django_graceful.queues")
 
@@ -55,6 +56,8 @@ class Terms(NamedTuple):
     priority: int | None = None
     key: str | int | None = None
     timeout: float | timedelta | None = None
+    #: The trace context of the push.
+    trace: dict[str, str] | None = None
 
 
 #: From payload, the caller's key, and whether the queue is unique, to the item's key.
@@ -77,8 +80,8 @@ def encode(payloads: Iterable[Any], plan: Plan, terms: Terms, key_of: KeyOf) -> 
     limit, flags, unique = plan.conf.max_payload, plan.flags, plan.options.unique is not None
     due = now + micros(wait) if wait else 0
     meta = b""
-    if terms.timeout is not None:
-        flags, meta = flags | TIMED, encode_meta({"timeout": _check_timeout(terms.timeout)})
+    if terms.timeout is not None or terms.trace:
+        flags, meta = _meta(terms, flags)
     return [
         encode_record(
             new_id(),
@@ -92,6 +95,14 @@ def encode(payloads: Iterable[Any], plan: Plan, terms: Terms, key_of: KeyOf) -> 
         )
         for payload in payloads
     ]
+
+
+def _meta(terms: Terms, flags: int) -> tuple[int, bytes]:
+    """The flags and the meta of items with terms of their own."""
+    found: dict[str, Any] = {META: terms.trace} if terms.trace else {}
+    if terms.timeout is not None:
+        flags, found["timeout"] = flags | TIMED, _check_timeout(terms.timeout)
+    return flags, encode_meta(found)
 
 
 def _check_priority(priority: int) -> int:

@@ -22,6 +22,7 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
+from django_graceful import tracing
 from django_graceful.cancelling import Cancellable
 from django_graceful.conf import Conf, get_conf
 from django_graceful.declaring import Declare, DeclareBatch
@@ -172,6 +173,19 @@ class Queue(Cancellable, Generic[Payload_contra]):
         return plan
 
     def _push(
+        self, payloads: Iterable[Any], terms: Terms, on_commit: bool | str, outbox: bool | str | None
+    ) -> list[str]:
+        tracer = tracing.tracer()
+        if tracer is None:
+            return self._put(payloads, terms, on_commit, outbox)
+        from django_graceful.tracing.pushes import pushed
+
+        def put(trace: dict[str, str]) -> list[str]:
+            return self._put(payloads, terms._replace(trace=trace), on_commit, outbox)
+
+        return pushed(tracer, self.name, put)
+
+    def _put(
         self, payloads: Iterable[Any], terms: Terms, on_commit: bool | str, outbox: bool | str | None
     ) -> list[str]:
         plan = self._plan()

@@ -15,6 +15,7 @@ KEYS = """\
 nodes: a list of objects; one that lives and does not answer has node, pid (or null) and silent (true)
   node, kind (runner, web, command or worker), host, pid, phase, since (epoch seconds), version
   hammer_in (seconds or null) and workers (object: busy, idle, starting): of a runner
+  memory (object: master, workers; bytes) and figures (by store and queue; see metrics): of a runner
   left_out: how many processes are not listed, because there are so many
   processes: a list of objects, parents before their children
     id, description, kind (request, command, job or empty), since, parent (id or null), system

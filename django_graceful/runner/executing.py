@@ -10,13 +10,14 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from django.dispatch import Signal
 
-from django_graceful import signals
+from django_graceful import signals, tracing
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import Cancelled, Discard, RecordError, UnknownQueue
 from django_graceful.families import any_left, end_all
@@ -58,6 +59,17 @@ class Execution:
 
     def _refuse(self, leases: list[Lease], error: Exception) -> None:
         self.report.endings += [Ending(lease.execution, Outcome.DEAD, reason=str(error)) for lease in leases]
+
+    def handler(self) -> Callable[[Any], Any]:
+        """The queue's handler, to be called once; within the span of this run, where the site traces."""
+        tracer, queue = tracing.tracer(), self.queue
+        handler: Callable[[Any], Any] = queue.handler
+        if tracer is None:
+            return handler
+        from django_graceful.tracing.runs import traced
+
+        headers = [job.header for job in self.jobs]
+        return traced(tracer, queue.name, handler, headers, is_async=queue.is_async, batch=self.unit.batch)
 
     def announce(self) -> None:
         """Tell the receivers of ``signals.started``."""
@@ -144,7 +156,7 @@ class Executor:
 
     def _call(self, execution: Execution) -> BaseException | None:
         process = JobProcess(execution.jobs, self._stopper, self._slate)
-        return self._caller.call(execution.queue, execution.unit.last, process, execution.jobs[0].payload)[1]
+        return self._caller.call(execution, process, execution.jobs[0].payload)[1]
 
     def _call_batch(self, execution: Execution) -> list[BaseException | None]:
         """For each job the error it ends with; None is done."""
@@ -152,7 +164,7 @@ class Executor:
         payloads = [job.payload for job in jobs]
         self._slate.open_batch(unit.leases[0].execution, len(unit.leases))
         process = BatchProcess(jobs, self._stopper, self._slate)
-        returned, raised = self._caller.call(execution.queue, unit.last, process, list(payloads))
+        returned, raised = self._caller.call(execution, process, list(payloads))
         if raised is None:
             return sort_batch(payloads, returned)
         handled = self._slate.handled()

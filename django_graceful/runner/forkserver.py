@@ -31,6 +31,7 @@ from django.db import connections
 
 from django_graceful import descendants, stacks
 from django_graceful.outbox.sweeper import sweep
+from django_graceful.runner import moments
 from django_graceful.runner.stopping import QUIET
 from django_graceful.runner.worker import prepare_to_serve, work
 
@@ -47,7 +48,8 @@ def serve(orders: socket.socket, answers: int, mask: Iterable[int]) -> NoReturn:
     os.setsid()
     _quiet_signals()
     stacks.answer(answers)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    # Blocked before any fork: a library may start a thread in the child, before its main thread could do it.
+    signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, moments.SIGNAL})
     descendants.adopt()
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)

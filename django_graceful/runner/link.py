@@ -51,7 +51,7 @@ class Link:
         self._busy = 0
         self._told = 0
         self._ended: list[int] = []
-        self._ended_busy = 0
+        self._ended_took: list[int] = []
         #: News that nobody has taken yet.
         self.news: deque[News] = deque()
         self.retired = False
@@ -81,11 +81,15 @@ class Link:
 
     def done(self, unit: Unit, began: int) -> None:
         """The unit was plain success: on the slate at once, to the master soon."""
-        self._words[Word.FINISHED] = self._done = unit.last
+        self._words[Word.FINISHED] = unit.last
         now = time.monotonic_ns()
+        slow = now - began > TELL_AFTER
+        if slow:  # told alone, so that the master knows how long it took
+            self.tell()
+        self._done = unit.last
         self._count += len(unit.leases)
         self._busy += now - began
-        if now - self._told > TELL_AFTER:
+        if slow or now - self._told > TELL_AFTER:
             self.tell()
 
     def tell(self) -> None:
@@ -94,8 +98,8 @@ class Link:
             self._sock.sendall(encode_done(Done(self._done, self._count, self._busy)))
             self._count = self._busy = 0
         if self._ended:
-            self._sock.sendall(encode_ended(Ended(tuple(self._ended), self._ended_busy)))
-            self._ended, self._ended_busy = [], 0
+            self._sock.sendall(encode_ended(Ended(tuple(self._ended), tuple(self._ended_took))))
+            self._ended, self._ended_took = [], []
         self._told = time.monotonic_ns()
 
     def report(self, unit: Unit, report: Report) -> None:
@@ -139,7 +143,7 @@ class Link:
     def ended(self, unit: Unit, busy: int) -> None:
         """The unit was plain success in so many nanoseconds, as its seat on the slate says: to the master soon."""
         self._ended.append(unit.last)
-        self._ended_busy += busy
+        self._ended_took.append(busy)
         if time.monotonic_ns() - self._told > TELL_AFTER:
             self.tell()
 

@@ -100,7 +100,7 @@ class InThread(Seated):
         return execution.said(self.asked)
 
     def _call(self, execution: Execution) -> BaseException | None:
-        process, handler = self._open(execution), execution.queue.handler
+        process, handler = self._open(execution), execution.handler()
         try:
             self._region.run(copy_context().run, entered, process, self._begin, handler, execution.jobs[0].payload)
         except BaseException as error:  # SystemExit of a job is the job's failure
@@ -159,11 +159,11 @@ class InTask(Seated):
         return execution.said(self.asked)
 
     async def _call(self, execution: Execution) -> BaseException | None:
-        process, queue, payload = self._open(execution), execution.queue, execution.jobs[0].payload
+        process, handler, payload = self._open(execution), execution.handler(), execution.jobs[0].payload
 
         async def body() -> BaseException | None:
             try:
-                await entered(process, queue.handler, payload)
+                await entered(process, handler, payload)
             except BaseException as error:  # SystemExit would end the loop, and is the job's failure
                 return error
             return None

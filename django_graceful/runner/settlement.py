@@ -20,7 +20,7 @@ from django_graceful.runner.handle import Handle, Stage
 from django_graceful.runner.outcomes import own_options, stopped
 from django_graceful.runner.slate import Why
 from django_graceful.runner.tally import Tally
-from django_graceful.runner.wire import News, Report, Unit
+from django_graceful.runner.wire import Done, Ended, News, Report, Unit
 from django_graceful.schedule.running import Chronicle
 from django_graceful.stores.base import Ending, Lease, StoreOwner, Wish
 
@@ -57,7 +57,9 @@ class Settlement:
         """Take over all that the worker has said, and all that it held if it is gone."""
         for said in worker.done:
             lane = self._lanes[worker.units[0].queue]
+            held = len(worker.units)
             leases = worker.settle(said)
+            self._time(lane.name, said, leases, held - len(worker.units))
             self._finish(lane.name, leases, said.busy / 1e9)
             lane.learn(max(1, len(leases)), said.busy / 1e9)
         worker.done.clear()
@@ -111,6 +113,14 @@ class Settlement:
         self._chronicle.note(queue, leases, Outcome.DONE, seconds / len(leases) if seconds else None)
         self._afterwards.append(lambda: self._tally.done(queue, leases, seconds))
 
+    def _time(self, queue: str, said: Done | Ended, leases: list[Lease], runs: int) -> None:
+        if isinstance(said, Done):
+            self._tally.took(queue, leases, runs, said.busy / 1e9)
+            return
+        took = dict(zip(said.executions, said.took, strict=True))
+        for lease in leases:  # a worker of several runs at once has no batches
+            self._tally.took(queue, [lease], 1, took.get(lease.execution, 0) / 1e9)
+
     def _forget_wishes(self, leases: list[Lease]) -> None:
         if self.wishes:
             for lease in leases:
@@ -125,6 +135,7 @@ class Settlement:
         leases = {lease.execution: lease for lease in worker.settle_these([unit.last])}
         lane = self._lanes[unit.queue]
         lane.learn(len(leases), report.busy / 1e9)
+        self._tally.took(unit.queue, unit.leases, 1, report.busy / 1e9)
         self._finish(unit.queue, [leases[execution] for execution in report.done], report.busy / 1e9)
         for ending in report.endings:
             self.end(unit.queue, leases[ending.execution], ending, report.busy / 1e9)

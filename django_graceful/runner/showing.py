@@ -6,6 +6,7 @@ the job) it publishes itself; :mod:`django_graceful.nodes.view` puts the two tog
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from django_graceful.runner.estate import Estate
 from django_graceful.runner.handle import Handle
 from django_graceful.runner.pump import Pump
 from django_graceful.runner.tally import item_id
+from django_graceful.runner.watch import resident
 from django_graceful.runner.wire import Unit
 from django_graceful.stores.base import CancelReply
 
@@ -41,6 +43,8 @@ class Showing:
         return frame("runner", status["since"], status["phase"]) | {
             "hammer_in": status["hammer_in"],
             "workers": status["workers"],
+            "memory": _memory(self._estate),
+            "figures": {pump.alias: _figures(pump) for pump in self._estate.pumps},
             "processes": rows[:MAX_ROWS],
             "left_out": max(0, len(rows) - MAX_ROWS),
         }
@@ -58,6 +62,15 @@ class Showing:
                 pump.kick()
                 return {"reply": "unknown" if reply is CancelReply.UNKNOWN else "asked"}
         return {"reply": "unknown"}
+
+
+def _figures(pump: Pump) -> Json:
+    return {queue: figures.shown() for queue, figures in pump.tally.figures.items()}
+
+
+def _memory(estate: Estate) -> Json:
+    """Resident bytes; what a worker shares with the fork server is counted in each."""
+    return {"master": resident(os.getpid()), "workers": sum(resident(worker.pid) for worker in estate.workers)}
 
 
 def _item(pump: Pump, execution: int) -> str:

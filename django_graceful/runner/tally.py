@@ -7,10 +7,12 @@ items does not drown the log.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from django_graceful.items import HEADER, RUN_ONCE, Outcome, decode_header
+from django_graceful.runner.figures import Figures
 from django_graceful.runner.outcomes import SHUTDOWN
 from django_graceful.stores.base import Ending, Lease
 
@@ -41,6 +43,8 @@ class Tally:
         self.killed = 0
         #: Runs that were stopped by a shutdown.
         self.interrupted = 0
+        #: By queue; of this store only, they are not added up.
+        self.figures: defaultdict[str, Figures] = defaultdict(Figures)
 
     def __add__(self, other: Tally) -> Tally:
         both = Tally()
@@ -53,6 +57,7 @@ class Tally:
     def done(self, queue: str, leases: Sequence[Lease], seconds: float) -> None:
         """These ended as plain successes; ``seconds`` is the time that they took together."""
         self.outcomes[Outcome.DONE] += len(leases)
+        self.figures[queue].outcomes[Outcome.DONE] += len(leases)
         if not logger.isEnabledFor(logging.INFO):
             return
         if len(leases) == 1:
@@ -60,10 +65,17 @@ class Tally:
         else:
             logger.info("%s: %d items done in %s", queue, len(leases), _span(seconds))
 
+    def took(self, queue: str, leases: Sequence[Lease], runs: int, seconds: float) -> None:
+        """These have just been run, in so many runs that took ``seconds`` together, whatever their outcomes."""
+        self.figures[queue].took(leases, runs, seconds, time.time())
+
     def ended(self, queue: str, lease: Lease, ending: Ending) -> None:
         """This one ended in another way."""
         outcome = self.final(lease, ending.outcome)
         self.outcomes[outcome] += 1
+        figures = self.figures[queue]
+        figures.outcomes[outcome] += 1
+        figures.crashes += ending.outcome is Outcome.CRASHED
         self.interrupted += outcome is Outcome.INTERRUPTED and ending.reason == SHUTDOWN
         logger.log(_LEVELS[outcome], "%s %s %s%s", queue, item_id(lease), _VERBS[outcome], _why(ending))
 

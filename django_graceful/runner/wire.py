@@ -19,7 +19,6 @@ _HEAD = struct.Struct("<IB")
 _WORK = struct.Struct("<BBHI")
 _ITEM = struct.Struct("<QI")
 _DONE = struct.Struct("<QIQ")
-_BUSY = struct.Struct("<Q")
 _NEWS = struct.Struct("<HI")
 
 #: Longer frames are a broken peer, not a message.
@@ -75,10 +74,15 @@ class Done(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """These units, each named by its last execution, are done: they took ``busy`` nanoseconds together."""
+    """These units, each named by its last execution, are done, and what each of them took, in nanoseconds."""
 
     executions: tuple[int, ...]
-    busy: int
+    took: tuple[int, ...]
+
+    @property
+    def busy(self) -> int:
+        """What they took together."""
+        return sum(self.took)
 
 
 @dataclass(slots=True)
@@ -137,7 +141,7 @@ def encode_done(done: Done) -> bytes:
 
 def encode_ended(ended: Ended) -> bytes:
     """An ``ENDED`` frame."""
-    return frame(Kind.ENDED, _BUSY.pack(ended.busy) + struct.pack(f"<{len(ended.executions)}Q", *ended.executions))
+    return frame(Kind.ENDED, struct.pack(f"<{2 * len(ended.executions)}Q", *ended.executions, *ended.took))
 
 
 def encode_report(report: Report) -> bytes:
@@ -167,8 +171,9 @@ def decode_from_worker(kind: int, body: bytes) -> Done | Ended | Report | None:
         if kind == Kind.DONE:
             return Done(*_DONE.unpack(body))
         if kind == Kind.ENDED:
-            busy, *executions = struct.unpack(f"<{len(body) // _BUSY.size}Q", body)
-            return Ended(tuple(executions), busy)
+            number = len(body) // 16
+            words = struct.unpack(f"<{2 * number}Q", body)
+            return Ended(words[:number], words[number:])
         if kind == Kind.REPORT:
             return _decode_report(body)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:

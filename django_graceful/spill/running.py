@@ -150,8 +150,9 @@ class Run:
     def _call(self, process: JobInMemory) -> list[BaseException | None]:
         jobs, batch = self._execution.jobs, self.unit.batch
         payloads = [job.payload for job in jobs]
-        queue = self._execution.queue
-        handler = async_to_sync(self._attended(queue.handler)) if queue.is_async else queue.handler
+        handler = self._execution.handler()
+        if self._execution.queue.is_async:
+            handler = async_to_sync(self._attended(handler))
         argument = list(payloads) if batch else payloads[0]
         try:
             returned = self._region.run(Context().run, entered, process, self._begin, handler, argument)

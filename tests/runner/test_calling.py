@@ -62,11 +62,12 @@ def test_a_wish_at_any_instruction_ends_the_run_and_not_the_worker(handler: Call
             moment = Moment(stopper, number)
             process = Process("test", kind="job")
             process.end = lambda: None  # type: ignore[attr-defined]
-            queue: Any = SimpleNamespace(is_async=False, handler=handler)
+            queue = SimpleNamespace(is_async=False)
+            run: Any = SimpleNamespace(queue=queue, unit=SimpleNamespace(last=1), handler=lambda: handler)
             before = sys.gettrace()
             sys.settrace(moment)
             try:
-                returned, raised = Caller(cast(Any, stopper), runner).call(queue, 1, cast(Any, process), None)
+                returned, raised = Caller(cast(Any, stopper), runner).call(run, cast(Any, process), None)
             finally:
                 sys.settrace(before)
             assert not stopper.open

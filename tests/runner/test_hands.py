@@ -158,7 +158,7 @@ def test_several_run_and_end_in_any_order(hands: Hands, slate: Slate) -> None:
         slate.sit(seat, seat + 1)
     slate.rise(1)
     assert running(hands) == [1, 3]
-    assert [found.execution for found in hands.settle(Ended((2,), 5))] == [2]
+    assert [found.execution for found in hands.settle(Ended((2,), (5,)))] == [2]
     assert [unit.last for unit in hands.units] == [1, 3, 4]
     assert [found.execution for found in hands.take_back()] == [4]
     assert [found.execution for found in hands.settle_these([3, 1, 99])] == [1, 3]
@@ -203,9 +203,10 @@ def test_a_batch_is_one_unit_with_the_time_of_its_most_patient_item(hands: Hands
     assert hands.find(3) is None
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.integers(0, 2**63))
-def test_what_ended_survives_the_wire(executions: list[int], busy: int) -> None:
-    ended = Ended(tuple(executions), busy)
+@given(st.dictionaries(st.integers(0, 2**64 - 1), st.integers(0, 2**63), max_size=30))
+def test_what_ended_survives_the_wire(took: dict[int, int]) -> None:
+    ended = Ended(tuple(took), tuple(took.values()))
+    assert ended.busy == sum(took.values())
     [(kind, body)] = Splitter().feed(encode_ended(ended))
     assert kind == Kind.ENDED
     assert decode_from_worker(kind, body) == ended

@@ -13,6 +13,7 @@ from django.core.management.color import no_style
 from django_graceful.console import (
     cancelling,
     items,
+    metrics,
     moving,
     orders,
     overview,
@@ -32,6 +33,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "schedules": schedules.SCHEDULES,
     "run-now": schedules.RUN_NOW,
     "items": items.ITEMS,
+    "metrics": metrics.METRICS,
     "cancel": cancelling.CANCEL,
     "pause": orders.PAUSE,
     "resume": orders.RESUME,

@@ -102,15 +102,19 @@ class Room:
         head = self._board.look()
         if self._board.depth(queue, head) + self._bound(queue, place(head)) + adding <= limit:
             return
-        position = self._board.position
-        self._count(position)
-        depth = self._board.depth(queue)
-        waiting = depth + sum(tally.beyond(queue, position) for tally in self._tallies.values())
+        waiting = self.waiting(queue)
         if waiting + adding > limit:
             raise QueueFull(
                 f"queue {queue}: {waiting} items wait and its limit is {limit}: no room for {adding} more."
                 " Is a runner (manage.py runqueues) handling this queue?"
             )
+
+    def waiting(self, queue: str) -> int:
+        """How many items of ``queue`` wait, in the store and in the inbox, counted one by one. Raises ``OSError``."""
+        position = self._board.position
+        self._count(position)
+        depth = self._board.depth(queue)
+        return depth + sum(tally.beyond(queue, position) for tally in self._tallies.values())
 
     def forget(self) -> None:
         """The caller goes on with another segment."""

@@ -7,7 +7,7 @@ command-line tool that finds no runner becomes the owner for a moment. LevelDB i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -20,6 +20,7 @@ from django_graceful.stores.leveldb import board, segments
 from django_graceful.stores.leveldb.control import ControlClient, NoRunner
 from django_graceful.stores.leveldb.inbox import Inbox
 from django_graceful.stores.leveldb.nodes import LevelDBExchange
+from django_graceful.stores.leveldb.waiting import Waiting
 
 #: Seconds that a tool goes on trying while a runner starts (it has the store, but no control socket yet) or stops.
 PATIENCE: Final = 10.0
@@ -36,6 +37,7 @@ class LevelDBStore(Store):
         self.client = ControlClient(conf.path)
         self._exchange = LevelDBExchange(conf)
         self._inbox = Inbox(conf.path, conf.mode, fsync=conf.fsync)
+        self._waiting = Waiting(conf.path)
 
     def push(self, queue: str, records: Sequence[bytes], limit: int = 0) -> list[bytes]:
         self._inbox.append(queue, records, limit)
@@ -74,6 +76,12 @@ class LevelDBStore(Store):
                     taken = position.offset if number == position.segment else 0
                     waiting += segments.segment_path(inbox, number).stat().st_size - taken
         return max(0, waiting)
+
+    def waiting(self, queues: Collection[str]) -> dict[str, int]:
+        """How many items of each of these queues wait, in the store or in the inbox. Asks nobody; raises ``OSError``
+        and :class:`~django_graceful.exceptions.StoreUnavailable`.
+        """
+        return self._waiting.look(queues)
 
     def close(self) -> None:
         self._inbox.close()

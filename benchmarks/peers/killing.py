@@ -46,6 +46,7 @@ class _Trial:
         self.place.produce("single", NUMBER)
         self.place.start()
         self.place.reach(self.place.marks, int(NUMBER * _PART), 30.0)
+        time.sleep(_NAP / 2)  # not right after an item, when its worker has none
         self.place.kill()
         self.restarted = time.time()
         self.place.start()

@@ -65,7 +65,7 @@ SYSTEMS = {
             bulk=True,
         ),
         System(
-            "raw redis-py",
+            "raw-redis",
             "raw",
             (("-m", f"{_MODULES}.raw"),) * 2,
             ("redis", "hiredis"),
@@ -118,11 +118,11 @@ SYSTEMS = {
             bulk=True,
         ),
         System(
-            "rq, SimpleWorker",
+            "rq-simple",
             "rq",
             (_rq("-w", "rq.worker.SimpleWorker"),),
             ("rq", "redis"),
-            "as rq, without forks",
+            "as rq, with its SimpleWorker, which does not fork",
             share=0.15,
             bulk=True,
         ),

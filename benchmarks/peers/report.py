@@ -21,7 +21,7 @@ _HEAD = (
     "done twice",
     "last done after",
 )
-_OURS, _RAW = "django_graceful", "raw redis-py"
+_OURS, _RAW = "django_graceful", "raw-redis"
 
 
 def table(found: Mapping[str, Found], after: Mapping[str, Aftermath]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def test_where_nothing_was_handled_there_is_nothing(tmp_path: Path) -> None:
     assert length(tmp_path / "marks") == 0
 
 
-@pytest.mark.parametrize("content", [b"0" * 31 + b"x", b"0" * 30 + b"x\n", b"0" * 31 + b"\n" + b"1"])
+@pytest.mark.parametrize("content", [b"0" * 31 + b"x", b"0" * 30 + b"x\n", b"0" * 31 + b"\n" + b"12\n"])
 def test_a_line_that_no_handler_has_written_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "marks").write_bytes(content)
     with pytest.raises(ValueError, match="which no handler has written"):
@@ -85,7 +85,7 @@ def test_a_system_without_a_valid_round_has_no_rate_in_the_table_and_its_reason_
 def test_the_table_gives_the_median_and_how_we_stand_to_the_fastest_peer() -> None:
     found = {
         "django_graceful": Found(push=[70.0], drain=[300.0, 900.0, 600.0], delays=[1.0] * 98 + [4.0, 9.0]),
-        "raw redis-py": Found(push=[100.0], drain=[5000.0]),
+        "raw-redis": Found(push=[100.0], drain=[5000.0]),
         "huey": Found(push=[1.0], drain=[200.0]),
         "dramatiq": Found(push=[1.0], drain=[100.0]),
     }
@@ -110,5 +110,5 @@ def test_every_system_has_a_module_and_says_what_was_set() -> None:
 
 
 def test_a_system_that_is_not_installed_is_told_with_what_to_do() -> None:
-    with pytest.raises(RuntimeError, match="arq is not installed for .*elsewhere.*; `make bench-peers` does that"):
+    with pytest.raises(RuntimeError, match=r"arq is not installed for .*elsewhere.*; `make bench-peers` does that"):
         versions(replace(SYSTEMS["arq"], home="elsewhere"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 
@@ -26,6 +27,7 @@ def main() -> None:
     except RuntimeError as error:
         sys.exit(str(error))
     found = {system.name: Found() for system in systems}
+    load = os.getloadavg()[0]
     with redis_server() as url:
         for _ in range(options.rounds):
             for system in systems:
@@ -35,9 +37,9 @@ def main() -> None:
     if options.json:
         figures = {name: asdict(values) for name, values in found.items()}
         kills = {name: asdict(values) for name, values in after.items()}
-        print(json.dumps({"versions": numbers, "figures": figures, "kill": kills}, indent=2))
+        print(json.dumps({"load": load, "versions": numbers, "figures": figures, "kill": kills}, indent=2))
         return
-    print(*table(found, after), "", *notes(found, after, numbers), sep="\n")
+    print(*table(found, after), "", f"load average at the start: {load:.1f}", *notes(found, after, numbers), sep="\n")
 
 
 def _options() -> argparse.Namespace:

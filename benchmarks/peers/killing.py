@@ -5,6 +5,7 @@ Most systems bring items back only after a while, so all of them wait at the sam
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from benchmarks.peers.checking import Verdict
 from benchmarks.peers.places import Place, fresh_place
 
 #: Items, and the seconds that each takes, so that something surely runs when the kill comes.
-NUMBER, _NAP = 600, 0.02
+NUMBER, NAP = 300, 0.06
 
 #: The part that is done at the kill: not a multiple of what anybody takes at once.
 _PART = 0.47
@@ -46,7 +47,7 @@ class _Trial:
         self.place.produce("single", NUMBER)
         self.place.start()
         self.place.reach(self.place.marks, int(NUMBER * _PART), 30.0)
-        time.sleep(_NAP / 2)  # not right after an item, when its worker has none
+        time.sleep(NAP / 3)  # right after an item its worker may hold none; finding whom to kill takes a while too
         self.place.kill()
         self.restarted = time.time()
         self.place.start()
@@ -64,11 +65,18 @@ class _Trial:
 
 
 def kill(systems: Iterable[System], url: str, wait: float) -> dict[str, Aftermath]:
-    """Kill the workers of each; ``wait`` is the shortest time in seconds that each gets to bring items back."""
+    """Kill the workers of each; ``wait`` is the shortest time in seconds that each gets to bring items back.
+
+    A system that does not come as far as the kill is left out.
+    """
     server = url.rsplit("/", 1)[0]
     trials: dict[str, _Trial] = {}
     with ExitStack() as places:
         for database, system in enumerate(systems):
-            trials[system.name] = _Trial(places.enter_context(fresh_place(system, f"{server}/{database}", _NAP)))
-            trials[system.name].begin()
+            trial = _Trial(places.enter_context(fresh_place(system, f"{server}/{database}", NAP)))
+            try:
+                trial.begin()
+                trials[system.name] = trial
+            except TimeoutError as error:
+                print(f"no kill test: {error}", file=sys.stderr)
         return {name: trial.end(wait) for name, trial in trials.items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.peers.catalog import SYSTEMS
-from benchmarks.peers.killing import NUMBER, Aftermath
+from benchmarks.peers.killing import NAP, NUMBER, Aftermath
 from benchmarks.peers.measures import Found
 
 _HEAD = (
@@ -35,14 +36,15 @@ def table(found: Mapping[str, Found], after: Mapping[str, Aftermath]) -> Iterato
 
 def notes(found: Mapping[str, Found], after: Mapping[str, Aftermath], versions: Mapping[str, Any]) -> Iterator[str]:
     """What belongs to the table: versions and settings, rounds that do not count, how long was waited."""
-    yield f"{platform.platform()}, Python {platform.python_version()}"
+    yield f"{platform.platform()}, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}"
     for name, figures in found.items():
         numbers = ", ".join(f"{package} {version}" for package, version in versions[name].items())
         yield f"{name}: {numbers}; {SYSTEMS[name].settings}"
         yield from (f"{name}: a void round: {reason}" for reason in figures.void)
     if after:
         waited = [aftermath.waited for aftermath in after.values()]
-        yield f"kill -9: {NUMBER} items of 20 ms; waited {min(waited):.0f} to {max(waited):.0f} s after the restart"
+        bounds = f"{min(waited):.0f} to {max(waited):.0f} s"
+        yield f"kill -9: {NUMBER} items of {NAP * 1000:.0f} ms; waited {bounds} after the restart"
     yield from _standing(found)
 
 

@@ -55,7 +55,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def test_make_alone_says_what_there_is() -> None:
     text = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("demo", "test", "soak", "lint", "types", "tox", "bench", "clean", "help"):
+    for target in ("demo", "test", "soak", "lint", "types", "tox", "bench", "bench-peers", "clean", "help"):
         assert f"make {target} " in text
 
 
@@ -99,6 +99,18 @@ def test_the_demo_gets_the_port_that_was_named(checkout: Checkout) -> None:
     assert checkout.calls() == ["-m testproject.demo PORT=8124"]
 
 
+def test_the_peers_get_environments_of_their_own_and_arq_another_one(checkout: Checkout) -> None:
+    found = checkout.make("bench-peers", f"PYTHON={checkout.python}", "PEERS_OPTIONS=--rounds 1")
+    assert found.returncode == 0, found.stderr
+    calls = checkout.calls()
+    assert "-m venv .venv-peers" in calls
+    assert "-m pip install --quiet --editable . --group peers" in calls
+    assert "-m venv .venv-peers/arq" in calls
+    assert "-m pip install --quiet --group peers-arq" in calls
+    assert calls[-1] == "-m benchmarks.peers --rounds 1"
+    assert not (checkout.path / ".venv").exists()
+
+
 def test_a_python_that_is_too_old_is_refused_before_anything_is_made(checkout: Checkout) -> None:
     found = checkout.make("test", f"PYTHON={checkout.python}", TOO_OLD="1")
     assert found.returncode != 0
@@ -109,6 +121,7 @@ def test_a_python_that_is_too_old_is_refused_before_anything_is_made(checkout: C
 def test_clean_removes_what_was_made_and_nothing_else(checkout: Checkout) -> None:
     before = sorted(path.name for path in checkout.path.iterdir())
     checkout.make("test", f"PYTHON={checkout.python}")
+    checkout.make("bench-peers", f"PYTHON={checkout.python}")
     checkout.calls()
     for made in ("var/graceful", "pkg/__pycache__"):
         (checkout.path / made).mkdir(parents=True)

@@ -63,7 +63,7 @@ def test_a_kill_by_the_supervisor_leaves_nothing(toil: Toiling, site: Site, cens
 def test_a_deaf_subprocess_and_its_grandchild_in_a_session_of_its_own_end_at_the_hammer(
     toil: Toiling, site: Site, census: Census, numbers: tuple[signal.Signals]
 ) -> None:
-    running = toil("runs", extra={"HAMMER_AFTER": 0.5, "KILL_AFTER": 2}).says("begin")
+    running = toil("runs", extra={"HAMMER_AFTER": 0.5, "KILL_AFTER": 5}).says("begin")
     until(lambda: len(census.alive()) >= 4, "supervisor, command, subprocess and grandchild")
     begin = time.monotonic()
     assert running.send(*numbers).end() == 128 + numbers[0]

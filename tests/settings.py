@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import django
@@ -33,13 +34,14 @@ GRACEFUL = {
 }
 
 # Tasks of Django's framework; of any queue name.
-TASKS = {
-    "default": {
-        "BACKEND": "django_graceful.tasks.GracefulBackend",
-        "QUEUES": json.loads(os.environ.get("GRACEFUL_TEST_TASK_QUEUES", "[]")),
-        "OPTIONS": json.loads(os.environ.get("GRACEFUL_TEST_TASKS", "{}")),
+if django.VERSION >= (6, 0) or find_spec("django_tasks") is not None:
+    TASKS = {
+        "default": {
+            "BACKEND": "django_graceful.tasks.GracefulBackend",
+            "QUEUES": json.loads(os.environ.get("GRACEFUL_TEST_TASK_QUEUES", "[]")),
+            "OPTIONS": {},
+        }
     }
-}
 
 # A store on a server of the test.
 if "GRACEFUL_TEST_REDIS" in os.environ:

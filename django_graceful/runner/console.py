@@ -9,6 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 
+from django.conf import settings
+
+#: Where Django's Tasks framework says what becomes of a task, in its core and as a package.
+_TASKS = ("django.tasks", "django_tasks")
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -24,3 +28,8 @@ def show_log(verbosity: int = 1) -> None:
     logger.addHandler(handler)
     logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG))
     logger.propagate = False
+    for tasks in map(logging.getLogger, _TASKS):
+        shown = settings.DEBUG and tasks.name.startswith("django.") and logging.getLogger("django").handlers
+        if not tasks.handlers and not shown:
+            tasks.addHandler(handler)
+            tasks.setLevel(tasks.level or logger.level)

@@ -30,18 +30,7 @@ def draft(task: Task[Any, Any], args: Any, kwargs: Any, conf: TaskConf, queue: T
     result = results.ready(item_id.hex(), work, now)
     results.set_all(result, task=task)
     work = Work(path, result.args, result.kwargs, task.backend, task.queue_name, int(task.priority), run_after)
-    policy = policy_of(task, conf)
-    flags, meta = queue.plan.flags, {}
-    if "unique" in policy:
-        flags &= ~(UNIQUE | UNTIL_FINISHED)
-        flags |= {None: 0, "queued": UNIQUE, "finished": UNIQUE | UNTIL_FINISHED}[policy["unique"]]
-    if policy.get("timeout") is not None:
-        flags |= TIMED
-        meta["timeout"] = policy["timeout"]
-    if "max_attempts" in policy:
-        meta["max_attempts"] = policy["max_attempts"]
-    if flags & UNIQUE:
-        meta["follow"] = conf.result_ttl or results.FOLLOWED
+    flags, meta = _terms(policy_of(task, conf), queue.plan.flags, conf)
     record = encode_record(
         item_id,
         work.encode(queue.plan.conf.max_payload),
@@ -53,6 +42,22 @@ def draft(task: Task[Any, Any], args: Any, kwargs: Any, conf: TaskConf, queue: T
         meta=encode_meta(meta),
     )
     return Draft(record, result)
+
+
+def _terms(policy: dict[str, Any], flags: int, conf: TaskConf) -> tuple[int, dict[str, Any]]:
+    """Flags and meta of an item with this policy; ``flags`` are its queue's."""
+    meta: dict[str, Any] = {}
+    if "unique" in policy:
+        flags &= ~(UNIQUE | UNTIL_FINISHED)
+        flags |= {None: 0, "queued": UNIQUE, "finished": UNIQUE | UNTIL_FINISHED}[policy["unique"]]
+    if policy.get("timeout") is not None:
+        flags |= TIMED
+        meta["timeout"] = policy["timeout"]
+    if "max_attempts" in policy:
+        meta["max_attempts"] = policy["max_attempts"]
+    if flags & UNIQUE:
+        meta["follow"] = conf.result_ttl or results.FOLLOWED
+    return flags, meta
 
 
 def policy_of(task: Task[Any, Any], conf: TaskConf) -> dict[str, Any]:

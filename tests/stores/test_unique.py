@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from django_graceful.exceptions import QueueFull
-from django_graceful.items import UNIQUE, UNTIL_FINISHED, Outcome, State
+from django_graceful.items import UNIQUE, UNTIL_FINISHED, Outcome, State, encode_meta, id_of
 from django_graceful.stores.base import CancelReply, Ending
+from tests.redis.kit import RedisKit
 from tests.stores.kit import Kit, payload
 
 QUEUED = UNIQUE
@@ -242,3 +245,18 @@ def test_keys_may_be_any_text(kit: Kit) -> None:
         kit.push(key, key=key, flags=QUEUED)
         assert kit.owner.has("q", key)
     assert len(kit.drain()) == 4
+
+
+def test_a_duplicate_that_asks_for_it_leaves_under_its_id_which_item_it_was_merged_into(kit: Kit) -> None:
+    (first,) = kit.push("x", key="k", flags=UNIQUE)
+    asks = encode_meta({"follow": 60})
+    records = [kit.record("x", key="k", flags=UNIQUE, meta=meta) for meta in (asks, b"", encode_meta({"follow": "x"}))]
+    answers = kit.owner.push("q", records)
+    assert [answer.hex() for answer in answers] == [first] * 3
+    left = [kit.owner.result(id_of(record).hex()) for record in records]
+    assert left[1:] == [None, None]
+    if left[0] is not None:  # redis has no need of it: whoever pushes gets the other id at once
+        assert json.loads(left[0]["result"]) == {"same_as": first}
+        kit.clock.now += 60
+        assert kit.owner.result(id_of(records[0]).hex()) is None
+    assert (left[0] is None) == isinstance(kit, RedisKit)

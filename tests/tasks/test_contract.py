@@ -289,7 +289,6 @@ def test_run_after_may_be_a_timedelta_everywhere_it_is_said(bench: Bench) -> Non
     assert isinstance(replace(jobs.add, run_after=timedelta(seconds=5)).run_after, datetime)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(django.VERSION[:2] == (6, 0), reason="the decorator of Django 6.0 takes no keyword arguments")
 def test_run_after_can_not_be_said_by_the_decorator(bench: Bench) -> None:
     from tests.tasks.jobs import task
 

@@ -17,7 +17,7 @@ from django_graceful.queues import get_queue
 from django_graceful.runner.slate import Why
 from django_graceful.tasks.settings import TaskConf, read
 from tests.tasks import jobs
-from tests.tasks.bench import Bench
+from tests.tasks.bench import WORKER, Bench
 from tests.tasks.conftest import tasks_setting
 
 READY, FAILED = TaskResultStatus.READY, TaskResultStatus.FAILED
@@ -72,6 +72,7 @@ def test_a_task_that_was_told_to_stop_for_the_time_is_timed_out(bench: Bench, he
     result.refresh()
     assert (result.status, result.attempts) == (FAILED, 1)
     assert result.errors[-1].exception_class_path == "django_graceful.exceptions.TaskTimedOut"
+    assert result.worker_ids == [WORKER]
     assert heard[-1][0::2] == ("finished", "FAILED")
 
 

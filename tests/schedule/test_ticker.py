@@ -12,6 +12,8 @@ from django_graceful import queue
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import StoreFull, StoreUnavailable
 from django_graceful.items import Outcome, State, decode_item
+from django_graceful.runner.settlement import Settlement
+from django_graceful.runner.tally import Tally
 from django_graceful.schedule.due import LATE, TRUSTED
 from django_graceful.schedule.plans import plan_of
 from django_graceful.schedule.running import Chronicle, plans_for
@@ -19,7 +21,7 @@ from django_graceful.schedule.spec import make
 from django_graceful.schedule.state import State as Kept
 from django_graceful.schedule.state import decode_ran, decode_state, tick_id
 from django_graceful.schedule.ticker import Ticker
-from django_graceful.stores.base import Tick, Ticked
+from django_graceful.stores.base import Ending, Tick, Ticked
 from tests.redis.kit import RedisKit
 from tests.stores.kit import START, Kit
 
@@ -290,3 +292,19 @@ def test_a_runner_ticks_for_the_queues_that_it_serves_and_says_what_can_not_run(
     assert found.keys() == {"default"}
     assert "schedule nowhere does not run" in caplog.text
     assert "schedule long does not run" in caplog.text
+
+
+def test_what_a_worker_reports_is_noted_when_the_store_has_taken_it_and_not_when_it_is_refused(kit: Kit) -> None:
+    found = begun(kit)
+    kit.clock.now = MINUTE + 60
+    found.turn()
+    lease = kit.take()
+    settlement = Settlement({}, Tally())
+    for outcome in (Outcome.RETRY, Outcome.DEAD):  # the second one comes too late
+        settlement.end("q", lease, Ending(lease.execution, outcome, delay=5), 1.5)
+        settlement.write(kit.owner)
+        assert not settlement
+    [planned] = kit.owner.schedules()
+    ran = decode_ran(planned.run)
+    assert ran is not None
+    assert (ran.outcome, ran.seconds) == ("retry", 1.5)

@@ -11,15 +11,17 @@ import pytest
 from django_graceful import queue
 from django_graceful.conf import get_conf
 from django_graceful.exceptions import StoreFull, StoreUnavailable
-from django_graceful.items import Outcome, State, decode_item
+from django_graceful.items import Outcome, decode_item
+from django_graceful.runner.settlement import Settlement
+from django_graceful.runner.tally import Tally
 from django_graceful.schedule.due import LATE, TRUSTED
 from django_graceful.schedule.plans import plan_of
-from django_graceful.schedule.running import Chronicle, plans_for
+from django_graceful.schedule.running import Chronicle
 from django_graceful.schedule.spec import make
 from django_graceful.schedule.state import State as Kept
 from django_graceful.schedule.state import decode_ran, decode_state, tick_id
 from django_graceful.schedule.ticker import Ticker
-from django_graceful.stores.base import Tick, Ticked
+from django_graceful.stores.base import Ending, Tick, Ticked
 from tests.redis.kit import RedisKit
 from tests.stores.kit import START, Kit
 
@@ -260,33 +262,17 @@ def test_an_end_that_the_store_refused_is_not_noted(kit: Kit) -> None:
     assert not chronicle
 
 
-def test_items_have_what_their_queue_says(kit: Kit) -> None:
-    work = queue("q", priority=7, unique="finished", rerun=False)(lambda payload: None)
-    plan = plan_of(make("job", "q", every=60, payload={"b": 1, "a": 2}), work, get_conf())
-    kit.owner.push("q", [plan.record(b"i" * 16, MINUTE)])
-    found = kit.owner.get((b"i" * 16).hex())
-    assert found is not None
-    assert (found.state, found.item.priority, found.item.key) == (State.WAITING, 7, '{"a":2,"b":1}')
-    assert found.item.meta == {"schedule": "job"}
-
-
-def test_a_runner_ticks_for_the_queues_that_it_serves_and_says_what_can_not_run(
-    caplog: pytest.LogCaptureFixture, settings: Any, tmp_path: Path
-) -> None:
-    settings.GRACEFUL = {
-        "STORES": {"default": {"BACKEND": "leveldb", "PATH": tmp_path / "s"}},
-        "MAX_PAYLOAD": 10,
-        "SCHEDULES": {
-            "fits": {"QUEUE": "q", "EVERY": 5},
-            "elsewhere": {"QUEUE": "other", "EVERY": 5},
-            "nowhere": {"QUEUE": "unknown", "EVERY": 5},
-            "long": {"QUEUE": "q", "EVERY": 5, "PAYLOAD": "x" * 20},
-        },
-    }
-    queue("q")(lambda payload: None)
-    queue("other")(lambda payload: None)
-    found = plans_for(get_conf(), lambda name: name == "q")
-    assert [plan.schedule.name for plan in found["default"]] == ["fits"]
-    assert found.keys() == {"default"}
-    assert "schedule nowhere does not run" in caplog.text
-    assert "schedule long does not run" in caplog.text
+def test_what_a_worker_reports_is_noted_when_the_store_has_taken_it_and_not_when_it_is_refused(kit: Kit) -> None:
+    found = begun(kit)
+    kit.clock.now = MINUTE + 60
+    found.turn()
+    lease = kit.take()
+    settlement = Settlement({}, Tally())
+    for outcome in (Outcome.RETRY, Outcome.DEAD):  # the second one comes too late
+        settlement.end("q", lease, Ending(lease.execution, outcome, delay=5), 1.5)
+        settlement.write(kit.owner)
+        assert not settlement
+    [planned] = kit.owner.schedules()
+    ran = decode_ran(planned.run)
+    assert ran is not None
+    assert (ran.outcome, ran.seconds) == ("retry", 1.5)

@@ -158,3 +158,21 @@ def test_a_write_that_fails_takes_neither_the_tick_nor_the_item(
     assert kit.drain() == []
     assert tick(kit, "", "one", "payload") is Ticked.TAKEN
     assert kit.drain() == ["payload"]
+
+
+def test_the_tick_and_the_item_are_one_write(kit: Kit, engine: EngineKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit.push("known")
+    kit.drain()
+    writes = []
+    write = engine.kv.write
+
+    def note(changes: Any, /, *, sync: bool = False) -> None:
+        writes.append(set(changes))
+        write(changes, sync=sync)
+
+    monkeypatch.setattr(engine.kv, "write", note)
+    for before, after in (("", "one"), ("one", "two")):
+        assert tick(kit, before, after, "payload") is Ticked.TAKEN
+        [changed] = writes
+        assert {b"H", b"R", b"I"} <= {key[:1] for key in changed}
+        writes.clear()

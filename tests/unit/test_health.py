@@ -13,7 +13,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import reverse
 
-from django_graceful import lifecycle, readiness
+from django_graceful import health, lifecycle, readiness
 from django_graceful.lifecycle import Node, Phase
 from django_graceful.nodes import table
 
@@ -31,9 +31,8 @@ def urls(store_path: Path) -> Iterator[None]:
 def draining(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node()
     node.reach(Phase.DRAINING, "here")
-    for module in (readiness, lifecycle):
+    for module in (readiness, lifecycle, health):
         monkeypatch.setattr(module, "node", node)
-    monkeypatch.setattr("django_graceful.health.node", node)
 
 
 def get(path: str, method: str = "get", *, asynchronous: bool = False) -> Any:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from sys import modules
 from typing import Any
 
 from django.dispatch import Signal
@@ -62,9 +63,9 @@ class Execution:
 
     def handler(self) -> Callable[[Any], Any]:
         """The queue's handler, to be called once; within the span of this run, where the site traces."""
-        tracer, queue = tracing.tracer(), self.queue
+        queue = self.queue
         handler: Callable[[Any], Any] = queue.handler
-        if tracer is None:
+        if tracing.API not in modules or (tracer := tracing.tracer()) is None:
             return handler
         from django_graceful.tracing.runs import traced
 

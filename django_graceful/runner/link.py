@@ -83,13 +83,14 @@ class Link:
         """The unit was plain success: on the slate at once, to the master soon."""
         self._words[Word.FINISHED] = unit.last
         now = time.monotonic_ns()
-        slow = now - began > TELL_AFTER
-        if slow:  # told alone, so that the master knows how long it took
+        took = now - began
+        if took > TELL_AFTER:  # told alone, and at once, so that the master knows how long it took
             self.tell()
+            self._told = 0
         self._done = unit.last
         self._count += len(unit.leases)
-        self._busy += now - began
-        if slow or now - self._told > TELL_AFTER:
+        self._busy += took
+        if now - self._told > TELL_AFTER:
             self.tell()
 
     def tell(self) -> None:

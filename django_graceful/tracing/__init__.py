@@ -22,7 +22,8 @@ logger = logging.getLogger("django_graceful.tracing")
 #: What items call the trace context of their push, in their meta.
 META: Final = "trace"
 
-_API: Final = "opentelemetry.trace"
+#: Who has not imported this has set no provider: a look that is cheaper than :func:`tracer`.
+API: Final = "opentelemetry.trace"
 _NAME: Final = "django_graceful"
 #: The provider that was there last, and its tracer.
 _known: tuple[Any, Any] = (None, None)
@@ -32,7 +33,7 @@ _SET: Final = "_TRACER_PROVIDER"
 
 def tracer() -> Any:
     """The tracer of this process (``opentelemetry.trace.Tracer``); None when no provider of tracers is set."""
-    api = sys.modules.get(_API)
+    api = sys.modules.get(API)
     if api is None or (_known[0] is not None and vars(api).get(_SET, api) is None):
         return None
     return _tracer_of(api)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,7 +58,7 @@ class Bench:
             process = JobProcess(execution.jobs, SimpleNamespace(asked=self.asked), slate)
             problem: BaseException | None = None
             try:
-                entered(process, execution.queue.handler, execution.jobs[0].payload)
+                copy_context().run(entered, process, execution.queue.handler, execution.jobs[0].payload)
             except BaseException as error:
                 problem = error
             execution.conclude([problem], self.asked, 0)
